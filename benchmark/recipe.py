@@ -1,0 +1,84 @@
+"""Recipes (optimiser settings) and presets (named bundles of recipe, encoder and text tower)."""
+
+from dataclasses import dataclass
+
+from benchmark.contracts import EncoderSpec, TextTowerSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of one training, identical for every method of a run.
+
+    The paper states SGD, momentum, weight decay, learning rate and cosine decay; epochs and batch size are its
+    released code's. Augmentation is stated nowhere: exact mirror images and quarter turns, no interpolation.
+
+    Attributes:
+        epochs: Passes over the training folds; the last epoch is the one that is tested.
+        batch_size: Nodules a step; a last batch of fewer than two is dropped, for batch normalisation's sake.
+        lr: Learning rate at the start of the cosine decay, which is stepped per batch and ends at zero.
+        warmup: Fraction of the steps over which the learning rate rises linearly from zero.
+        momentum: Of SGD.
+        nesterov: Whether SGD looks ahead.
+        weight_decay: On every parameter that a method does not name in `undecayed`.
+        augment: Mirror and turn training images at random.
+        window_hu: Lower and upper Hounsfield units that become intensity 0 and 1.
+        amp: Run the encoder in bfloat16 where the device is CUDA; heads and losses stay in float32.
+    """
+
+    epochs: int = 100
+    batch_size: int = 32
+    lr: float = 1e-3
+    warmup: float = 0.0
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-5
+    augment: bool = True
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
+    amp: bool = False
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named bundle; the command line may override its parts.
+
+    Attributes:
+        recipe: How to train.
+        encoder: What looks at the images.
+        text_tower: What reads the prompts.
+        folds: Number of folds in the cross-validation.
+        nodules: Use a fixed sample of about so many nodules, or all of them (None).
+        purpose: One line for `--list`.
+    """
+
+    recipe: Recipe
+    encoder: EncoderSpec
+    text_tower: TextTowerSpec
+    purpose: str
+    folds: int = 5
+    nodules: int | None = None
+
+
+_SMALL_ENCODER = EncoderSpec(channels=(16, 32, 64, 64), layers=(1, 1, 1, 1), stem="deep")
+_SMALL_TOWER = TextTowerSpec(name="random", width=64, layers=2, heads=2)
+
+PRESETS: dict[str, Preset] = {
+    "smoke": Preset(
+        recipe=Recipe(epochs=1, batch_size=32, lr=0.02),
+        encoder=_SMALL_ENCODER,
+        text_tower=_SMALL_TOWER,
+        nodules=200,
+        purpose="does it run? one epoch on 200 nodules; its numbers mean nothing",
+    ),
+    "quick": Preset(
+        recipe=Recipe(epochs=10, batch_size=32, lr=0.05, warmup=0.1, nesterov=True, weight_decay=5e-4),
+        encoder=_SMALL_ENCODER,
+        text_tower=_SMALL_TOWER,
+        purpose="all nodules, a small encoder and a random text tower; minutes on a laptop",
+    ),
+    "paper": Preset(
+        recipe=Recipe(),
+        encoder=EncoderSpec(),
+        text_tower=TextTowerSpec(name="openai"),
+        purpose="the paper's ResNet-18, optimiser and text tower; wants a GPU",
+    ),
+}

@@ -1,0 +1,23 @@
+"""The methods, in the order of the tables. A new one is a file, a line here and a test; or a plugin, without edits."""
+
+from benchmark.contracts import Method
+from methods.ce import CrossEntropy
+from methods.poisson import Poisson
+
+METHODS: dict[str, type[Method]] = {
+    "ce": CrossEntropy,
+    "poisson": Poisson,
+}
+
+
+def register(key: str, method: type[Method]) -> None:
+    """Add a method below the built-in ones; for `run_all.py --plugin FILE`.
+
+    Raises:
+        ValueError: The key is taken, or is not lower-case letters, digits and underscores.
+    """
+    if key in METHODS:
+        raise ValueError(f"method key {key!r} is taken by {METHODS[key].__name__}; choose another")
+    if not (key.isascii() and key.isidentifier() and key == key.lower()):
+        raise ValueError(f"method key {key!r} must be lower-case letters, digits and underscores")
+    METHODS[key] = method

@@ -1,0 +1,56 @@
+"""The image encoder that every method shares: timm's resnet18, made for 32 slices as channels.
+
+Source: He et al., CVPR 2016; the paper sets the first layer to 32 channels and trains from random weights.
+As in the paper's released code, the stem is one 3x3 convolution of stride 1 without max-pooling, so a 32x32
+image ends as 512 x 4 x 4. The `"deep"` stem (stride 2) ends at 4 x 4 too: its last stage is dilated, not strided.
+"""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from benchmark.contracts import Task
+
+
+class Encoder(nn.Module):
+    """Maps images to a feature map; `pooled` averages it to one feature vector per image."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        import timm  # here: importing timm takes a second that `--list` need not wait for
+
+        spec = task.encoder
+        slices = task.image_shape[0]
+        if spec.stem == "3x3":
+            net = timm.create_model(
+                "resnet18", pretrained=False, in_chans=slices, num_classes=0, channels=spec.channels, layers=spec.layers
+            )
+            net.conv1 = nn.Conv2d(slices, 64, kernel_size=3, stride=1, padding=1, bias=False)
+            nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        else:
+            net = timm.create_model(
+                "resnet18",
+                pretrained=False,
+                in_chans=slices,
+                num_classes=0,
+                channels=spec.channels,
+                layers=spec.layers,
+                stem_type="deep",
+                stem_width=spec.channels[0] // 2,
+                output_stride=16,
+            )
+        net.maxpool = nn.Identity()
+        self.net: Any = net  # timm is untyped
+        self.width = spec.width
+
+    def forward(
+        self, images: Float[Tensor, "batch slices rows columns"]
+    ) -> Float[Tensor, "batch features height width"]:
+        """Return the last feature map, [batch, width, 4, 4] for 32x32 images, in float32."""
+        features: Tensor = self.net.forward_features(images)
+        return features.float()
+
+    def pooled(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch features"]:
+        """Return the feature map's spatial mean."""
+        return self.forward(images).mean(dim=(2, 3))
