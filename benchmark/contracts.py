@@ -29,11 +29,13 @@ class EncoderSpec:
         layers: Residual blocks in each stage (resnet18: two).
         stem: `"3x3"` is one 3x3 convolution of stride 1 (CIFAR style, the paper's released code);
             `"deep"` is timm's three-convolution stem of stride 2, a tenth of the cost.
+        bfloat16: Run the encoder in bfloat16 on CUDA; heads and losses stay in float32.
     """
 
     channels: tuple[int, int, int, int] = (64, 128, 256, 512)
     layers: tuple[int, int, int, int] = (2, 2, 2, 2)
     stem: Literal["3x3", "deep"] = "3x3"
+    bfloat16: bool = False
 
     @property
     def width(self) -> int:
@@ -130,6 +132,7 @@ class Protocol:
         test_classes: Indices into `class_names` of the classes in the test set.
         decisions: The first stands in the table, the others beside it. `"restricted"` renormalises the
             probabilities over `test_classes` before deciding; `"open"` decides over all classes.
+        printed_classes: The test classes in the order of the paper's columns.
     """
 
     key: str
@@ -137,6 +140,7 @@ class Protocol:
     label_set: str
     class_names: tuple[str, ...]
     test_classes: tuple[int, ...]
+    printed_classes: tuple[int, ...]
     decisions: tuple[Decision, ...] = ("open",)
 
 
@@ -188,10 +192,12 @@ class Method(nn.Module):
             distribution (the first class at which the cumulative probability passes 1/2).
         undecayed: Last parts of the names of the parameters that must not shrink towards zero: thresholds,
             temperatures, scales.
+        reads_text: Whether the method uses the text tower; its table rows then say which one.
     """
 
     title: ClassVar[str]
     decoder: ClassVar[Decoder] = "argmax"
+    reads_text: ClassVar[bool] = False
     undecayed: ClassVar[tuple[str, ...]] = ()
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ class Recipe:
 
     Attributes:
         epochs: Passes over the training folds; the last epoch is the one that is tested.
-        batch_size: Nodules a step; a last batch of fewer than two is dropped, for batch normalisation's sake.
+        batch_size: Nodules a step; the rest of an epoch that fills no batch is left out, other nodules each time.
         lr: Learning rate at the start of the cosine decay, which is stepped per batch and ends at zero.
         warmup: Fraction of the steps over which the learning rate rises linearly from zero.
         momentum: Of SGD.
@@ -22,7 +22,6 @@ class Recipe:
         weight_decay: On every parameter that a method does not name in `undecayed`.
         augment: Mirror and turn training images at random.
         window_hu: Lower and upper Hounsfield units that become intensity 0 and 1.
-        amp: Run the encoder in bfloat16 where the device is CUDA; heads and losses stay in float32.
     """
 
     epochs: int = 100
@@ -34,7 +33,6 @@ class Recipe:
     weight_decay: float = 5e-5
     augment: bool = True
     window_hu: tuple[float, float] = (-1000.0, 400.0)
-    amp: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ image ends as 512 x 4 x 4. The `"deep"` stem (stride 2) ends at 4 x 4 too: its l
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -43,12 +44,14 @@ class Encoder(nn.Module):
         net.maxpool = nn.Identity()
         self.net: Any = net  # timm is untyped
         self.width = spec.width
+        self.half_precision = spec.bfloat16
 
     def forward(
         self, images: Float[Tensor, "batch slices rows columns"]
     ) -> Float[Tensor, "batch features height width"]:
         """Return the last feature map, [batch, width, 4, 4] for 32x32 images, in float32."""
-        features: Tensor = self.net.forward_features(images)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.half_precision and images.is_cuda):
+            features: Tensor = self.net.forward_features(images)
         return features.float()
 
     def pooled(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch features"]:

@@ -1,0 +1,98 @@
+"""What a run says about itself, and the files it leaves: the notes at the head of every table, and the tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmark.console import print_table
+from benchmark.contracts import Cohort, Protocol
+from benchmark.records import write_atomically
+from benchmark.tables import Row, Section, csv_text, latex, markdown
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What every number of a run rests on.
+
+    Attributes:
+        cohort: The nodules.
+        identity: What all fits of the run share (see `records.Run`).
+        source_note: What the voxels are, in one sentence.
+        rule_note: How a class is made from the mean malignancy.
+        is_sample: Whether the cohort is a sample that only tests the machinery.
+        seeds: Trainings per fold.
+        reads_text: Whether a row uses the text tower.
+    """
+
+    cohort: Cohort
+    identity: dict[str, Any]
+    source_note: str
+    rule_note: str
+    is_sample: bool
+    seeds: int
+    reads_text: bool
+
+    def notes(self) -> list[str]:
+        """Say what the numbers are, for the head of every table."""
+        recipe, tower = self.identity["recipe"], self.identity["text_tower"]
+        notes = [self.source_note]
+        if self.is_sample:
+            notes.append("A small sample for testing the machinery: these numbers mean nothing.")
+        channels = "-".join(map(str, self.identity["encoder"]["channels"]))
+        notes.append(
+            f"Preset {self.identity['preset']}: resnet18 with stages {channels}, {recipe['epochs']} epochs, the last "
+            "epoch tested; no epoch, setting or seed was chosen by a test fold."
+        )
+        if self.reads_text and tower["name"] == "random":
+            notes.append(
+                "Text tower: random weights. Rows that read text show what their losses do, "
+                "not what CLIP knows of language."
+            )
+        elif self.reads_text:
+            notes.append("Text tower: OpenAI's CLIP ViT-B/16, frozen.")
+        notes.append(
+            f"{len(self.cohort):,} nodules of {len(set(self.cohort.patient_ids)):,} patients; label rule "
+            f"{self.identity['label_rule']!r}: {self.rule_note}; cohort {self.identity['cohort'][:12]}."
+        )
+        of_seeds = f" of {self.seeds} seeds each" if self.seeds > 1 else ""
+        notes.append(
+            f"Percent, mean ± sample standard deviation (ddof=1) over {self.identity['folds']} patient-disjoint "
+            f"folds{of_seeds}; bold: best of the methods."
+        )
+        return notes
+
+    def facts(self) -> dict[str, str]:
+        """Return the same in short, for each line of a CSV."""
+        return {
+            "source": self.cohort.source,
+            "preset": self.identity["preset"],
+            "text_tower": self.identity["text_tower"]["name"],
+            "label_rule": self.identity["label_rule"],
+            "cohort": self.identity["cohort"],
+        }
+
+
+def write_table(
+    folder: Path,
+    name: str,
+    title: str,
+    protocols: Sequence[Protocol],
+    rows: Sequence[Row],
+    origin: Provenance,
+    out: Console,
+) -> None:
+    """Write one table as Markdown, CSV and LaTeX, and print it.
+
+    The protocols' first decisions come first, as in the paper; the others stand behind them.
+    """
+    sections = [Section(protocol, protocol.decisions[0]) for protocol in protocols]
+    sections += [Section(protocol, beside) for protocol in protocols for beside in protocol.decisions[1:]]
+    heading = f"{title}: {', '.join(protocol.title for protocol in protocols)}"
+    notes, folds = origin.notes(), origin.identity["folds"]
+    write_atomically(folder / f"{name}.md", markdown(heading, notes, rows, sections, folds))
+    write_atomically(folder / f"{name}.tex", latex(heading, notes, rows, sections, folds))
+    write_atomically(folder / f"{name}.csv", csv_text(rows, sections, origin.facts()))
+    print_table(out, heading, notes, rows, sections, folds)

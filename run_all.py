@@ -1,0 +1,266 @@
+"""Tables 1-3 of the CLIP-Lung paper in one command: `python run_all.py --datasets A B C`.
+
+The composition root: the only file that imports all three packages. Data flows one way:
+prepare the cohort -> name the fits -> train those that have no record -> read the records -> write the tables.
+"""
+
+import os
+import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process: faster under load, and repeatable
+
+import argparse
+import hashlib
+import importlib.util
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets.folds import assign, fold
+from datasets.protocols import LABEL_RULES, labels
+from rich.console import Console
+
+from benchmark import commandline, console
+from benchmark.contracts import Cohort, InputError, Protocol, Task
+from benchmark.executor import execute
+from benchmark.recipe import PRESETS, Preset
+from benchmark.records import FitRecord, FitSpec, Run, versions
+from benchmark.references import REFERENCES
+from benchmark.report import Provenance, write_table
+from benchmark.runner import run_fit, run_reference
+from benchmark.tables import Row
+from datasets import DATASETS, SOURCES
+from datasets import cohort as cohorts
+from methods import METHODS
+
+HERE = Path(__file__).resolve().parent
+TABLES = {"table1": ("Table 1", ("A",)), "table2": ("Table 2", ("B", "C"))}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit, with all that a worker process needs to find its material."""
+
+    spec: FitSpec
+    folder: Path
+    identity: dict[str, Any]
+    cohort_file: Path
+    label_rule: str
+    preset: Preset
+    device: str
+    plugins: tuple[Path, ...]
+
+
+def run_job(job: Job) -> str:
+    """Do one job, in whatever process; return the status of its record."""
+    load_plugins(job.plugins)
+    run = Run(job.folder, job.identity)
+    cohort, fold_of = load_cohort(job.cohort_file, job.label_rule, job.preset.folds)
+    classes = labels(cohort.malignancy, job.spec.label_set, job.label_rule)
+    rows = fold(job.spec.fold, fold_of, classes)
+    if job.spec.method in REFERENCES:
+        return run_reference(run, job.spec, cohort, rows, classes).status
+    names = next(p.class_names for p in DATASETS.values() if p.label_set == job.spec.label_set)
+    shape = cohort.volumes.shape[1:]
+    task = Task(len(names), names, cohort.attribute_names, shape, job.preset.encoder, job.preset.text_tower)
+    device = torch.device(worker_device(job.device))
+    method = METHODS[job.spec.method]
+    return run_fit(run, job.spec, method, {}, task, job.preset.recipe, cohort, rows, classes, device).status
+
+
+@lru_cache(maxsize=1)
+def load_cohort(file: Path, label_rule: str, folds: int) -> tuple[Cohort, np.ndarray[Any, Any]]:
+    """Load a cohort once a process, with the fold of every nodule."""
+    cohort = cohorts.load(file)
+    return cohort, assign(labels(cohort.malignancy, "three", label_rule), cohort.patient_ids, folds)
+
+
+def worker_device(device: str) -> str:
+    """Share several GPUs out over the local workers by their number."""
+    if device != "cuda" or torch.cuda.device_count() < 2:
+        return device
+    from distributed import get_worker
+
+    return f"cuda:{hash(get_worker().name) % torch.cuda.device_count()}"
+
+
+@lru_cache
+def load_plugins(files: tuple[Path, ...]) -> None:
+    """Run each plugin file once a process; it calls `methods.register`."""
+    for file in files:
+        spec = importlib.util.spec_from_file_location(file.stem, file) if file.is_file() else None
+        if spec is None or spec.loader is None:
+            raise InputError(f"the plugin {file} is no Python file; --plugin takes the path of one")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[file.stem] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise InputError(f"the plugin {file} does not load: {type(error).__name__}: {error}") from error
+
+
+def identity_of(
+    cohort: Cohort, fold_of: np.ndarray[Any, Any], label_rule: str, preset_name: str, preset: Preset
+) -> dict[str, Any]:
+    """Return what all fits of a run must share to be comparable."""
+    return {
+        "source": cohort.source,
+        "cohort": cohort.content_hash,
+        "nodules": len(cohort),
+        "label_rule": label_rule,
+        "folds": preset.folds,
+        "fold_assignment": hashlib.sha256(np.asarray(fold_of, dtype="<i8").tobytes()).hexdigest(),
+        "preset": preset_name,
+        "recipe": asdict(preset.recipe),
+        "encoder": asdict(preset.encoder),
+        "text_tower": {key: value for key, value in asdict(preset.text_tower).items() if key != "path"},
+    }
+
+
+def choices() -> list[tuple[str, str, str]]:
+    """Return all that can be chosen: option, choice, what it is."""
+    found = []
+    for key, protocol in DATASETS.items():
+        tested = ", ".join(protocol.class_names[k] for k in protocol.test_classes)
+        what = f"{protocol.title}: train on {', '.join(protocol.class_names)}; test on {tested}"
+        found.append(("--datasets", key, what))
+    for key, method in METHODS.items():
+        found.append(("--methods", key, method.title + " (reads the text tower)" * method.reads_text))
+    found += [("--preset", key, preset.purpose) for key, preset in PRESETS.items()]
+    found += [("--source", key, source.note) for key, source in SOURCES.items()]
+    return found + [("--label-rule", key, what) for key, what in LABEL_RULES.items()]
+
+
+def name_fits(protocols: Sequence[Protocol], methods: Sequence[str], folds: int, seeds: int) -> list[FitSpec]:
+    """Return every fit that the tables need, references first; protocols with one label set share theirs."""
+    label_sets = list(dict.fromkeys(protocol.label_set for protocol in protocols))
+    return [
+        FitSpec(label_set, method, number, seed)
+        for method in [*REFERENCES, *methods]
+        for label_set in label_sets
+        for number in range(folds)
+        for seed in range(1 if method in REFERENCES else seeds)
+    ]
+
+
+def title_of(key: str) -> str:
+    """Return a row's name in print."""
+    return REFERENCES[key][0] if key in REFERENCES else METHODS[key].title
+
+
+def run(args: argparse.Namespace, command: Sequence[str]) -> int:
+    """Do what the command line asks; return the exit status."""
+    out, err = Console(), Console(stderr=True)
+    plugins = tuple(file.resolve() for file in args.plugin)
+    load_plugins(plugins)
+    if args.list:
+        console.print_choices(out, choices())
+        return 0
+    keys = commandline.choose_all("dataset", args.datasets, DATASETS)
+    methods = commandline.choose_all("method", args.methods, METHODS)
+    commandline.choose("source", args.source, SOURCES)
+    commandline.choose("label rule", args.label_rule, LABEL_RULES)
+    device = commandline.choose_device(args.device)
+    preset_name, preset = commandline.choose_preset(args, device)
+    workers = commandline.choose_workers(args.workers, device)
+    specs = name_fits([DATASETS[key] for key in keys], methods, preset.folds, args.seeds)
+    folder = args.out or HERE / "results" / "runs" / f"{preset_name}-{args.source}-{args.label_rule}"
+    if args.dry_run:
+        done = {spec for spec in specs if (folder / "fits" / spec.path()).exists()}
+        console.print_plan(out, specs, done, title_of, f"{workers} worker{'s' * (workers != 1)} on {device}", folder)
+        return 0
+
+    cohort_file = args.cohort or prepare(args.source, preset.nodules, workers, err)
+    cohort, fold_of = load_cohort(cohort_file.resolve(), args.label_rule, preset.folds)
+    identity = identity_of(cohort, fold_of, args.label_rule, preset_name, preset)
+    records = Run(folder, identity)
+    found = {spec: records.read(spec) for spec in specs}
+    missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
+    if missing:
+        facts = {"versions": versions(), "device": device, "cohort": cohort.provenance}
+        records.start(shlex.join(["python", "run_all.py", *command]), facts)
+        cohorts.write_csv(cohort, folder / "cohort.csv", args.label_rule, fold_of)
+        place = folder.resolve(), identity, cohort_file.resolve(), args.label_rule, preset, device, plugins
+        train([Job(spec, *place) for spec in missing], workers, args.scheduler, err)
+        found |= {spec: records.read(spec) for spec in missing}
+
+    rows = rows_of(found, methods)
+    origin = Provenance(
+        cohort=cohort,
+        identity=records.identity,
+        source_note=SOURCES[cohort.source].note,
+        rule_note=LABEL_RULES[args.label_rule],
+        is_sample=preset.nodules is not None,
+        seeds=args.seeds,
+        reads_text=any(METHODS[key].reads_text for key in methods),
+    )
+    for name, (title, members) in TABLES.items():
+        if chosen := [DATASETS[key] for key in members if key in keys]:
+            write_table(folder, name, title, chosen, rows, origin, out)
+    out.print(f"\nWritten to {folder}", soft_wrap=True)
+    failed = [spec for spec, record in found.items() if record is None or record.status == "failed"]
+    if failed:
+        err.print(f"{len(failed)} of {len(found)} fits failed; the same command tries them again", style="red")
+    return 1 if failed else 0
+
+
+def prepare(source: str, nodules: int | None, workers: int, err: Console) -> Path:
+    """Return the prepared cohort's file, making it first if it is missing."""
+    with console.progress(err, f"Preparing the {source} cohort", "nodules") as advance:
+        return cohorts.prepare(
+            source,
+            HERE / "results" / "cohorts",
+            nodules=nodules,
+            workers=max(1, workers),
+            progress=lambda done, total: advance(done, total, ""),
+        )
+
+
+def train(jobs: Sequence[Job], workers: int, scheduler: str | None, err: Console) -> None:
+    """Do the jobs under a progress bar; their records are the result."""
+    with console.progress(err, "Training", "fits") as advance:
+        advance(0, len(jobs), "starting")
+        try:
+            for done, (job, status) in enumerate(execute(run_job, jobs, workers=workers, scheduler=scheduler), start=1):
+                spec = job.spec
+                now = f"{spec.method} {spec.label_set} fold {spec.fold}: {status or 'its workers died'}"
+                advance(done, len(jobs), now)
+        except ConnectionError as error:
+            raise InputError(f"{error}; check the address given with --scheduler") from error
+
+
+def rows_of(found: dict[FitSpec, FitRecord | None], methods: Sequence[str]) -> list[Row]:
+    """Gather the records by row: the methods in the registry's order, then the references."""
+    rows = []
+    for key in [*methods, *REFERENCES]:
+        by_label_set: dict[str, list[FitRecord]] = {}
+        for spec, record in found.items():
+            if spec.method == key and record is not None:
+                by_label_set.setdefault(spec.label_set, []).append(record)
+        rows.append(Row(key, title_of(key), "reference" if key in REFERENCES else "method", by_label_set))
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status: 0, 1 where fits failed, 2 for bad input, 130 if stopped."""
+    command = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return run(commandline.parser().parse_args(command), command)
+    except InputError as error:
+        print(f"run_all.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("run_all.py: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    # Workers import this module by name, so what they are sent must come from it and not from __main__.
+    import run_all
+
+    sys.exit(run_all.main())

@@ -1,0 +1,47 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from benchmark.statistics import corrected_t_test, holm, sample_std, smallest_detectable_difference
+
+differences = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=2, max_size=10).map(np.array)
+
+
+def test_the_standard_deviation_is_the_samples():
+    assert sample_std(np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(math.sqrt(5 / 3))
+    assert math.isnan(sample_std(np.array([1.0])))
+
+
+def test_five_folds_need_1_86_standard_deviations():
+    values = np.array([1.0, 2.0, 0.0, -1.0, 5.0])
+    assert smallest_detectable_difference(values, 0.25) / sample_std(values) == pytest.approx(1.8624, abs=1e-4)
+
+
+@given(differences)
+def test_without_the_correction_it_is_students_t_test(values):
+    if sample_std(values) > 1e-9:
+        assert corrected_t_test(values, 0.0) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-6, abs=1e-12)
+
+
+@given(differences)
+def test_a_mean_is_significant_just_when_it_exceeds_the_detectable_difference(values):
+    least = smallest_detectable_difference(values, 0.25)
+    if sample_std(values) > 1e-6 and abs(abs(values.mean()) - least) > 1e-6:
+        assert (corrected_t_test(values, 0.25) < 0.05) == (abs(values.mean()) > least)
+
+
+def test_equal_folds_are_no_difference_and_constant_ones_are_certain():
+    assert corrected_t_test(np.zeros(5), 0.25) == 1.0
+    assert corrected_t_test(np.ones(5), 0.25) == 0.0
+    assert math.isnan(corrected_t_test(np.ones(1), 0.25))
+
+
+def test_holm_by_hand_keeps_order_and_passes_unknowns_by():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    adjusted = holm([float("nan"), 0.02])
+    assert math.isnan(adjusted[0]) and adjusted[1] == 0.02
