@@ -1,0 +1,83 @@
+import math
+
+import pytest
+import torch
+
+from benchmark.contracts import Batch, EncoderSpec, Task, TextTowerSpec
+from methods._tower import load_text_tower
+from methods.clip import Clip
+
+ENCODER = EncoderSpec(channels=(8, 8, 16, 16), layers=(1, 1, 1, 1), stem="deep")
+TOWER = TextTowerSpec(name="random", width=16, layers=1, heads=2)
+
+
+def task(class_names=("benign", "unsure", "malignant"), **changes) -> Task:
+    return Task(
+        **{
+            "num_classes": len(class_names),
+            "class_names": class_names,
+            "attribute_names": (),
+            "image_shape": (4, 32, 32),
+            "encoder": ENCODER,
+            "text_tower": TOWER,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture
+def images():
+    return torch.rand(5, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_text_features_are_the_prompts_own_at_unit_length():
+    tower = load_text_tower(TOWER)
+    expected = tower.clip.encode_text(
+        tower.tokenizer([f"a nodule image of {name}." for name in task().class_names]), normalize=True
+    )
+    torch.testing.assert_close(Clip(task()).text_features, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("class_names", [("benign", "malignant"), ("benign", "unsure", "malignant")])
+def test_logits_are_the_scaled_cosines(class_names, images):
+    method = Clip(task(class_names)).eval()
+    features = method.encoder.pooled(images)
+    cosine = torch.nn.functional.cosine_similarity(features[:, None], method.text_features[None], dim=2)
+    torch.testing.assert_close(method.logits(images), cosine / 0.07)
+    torch.testing.assert_close(method.predict_proba(images), (cosine / 0.07).softmax(dim=1))
+
+
+def test_the_scale_never_passes_a_hundred(images):
+    method = Clip(task()).eval()
+    torch.nn.init.constant_(method.logit_scale, 10.0)
+    assert method.logits(images).abs().max() <= 100.001
+
+
+def test_two_classes_of_one_name_get_the_same_logits(images):
+    logits = Clip(task(("unsure", "unsure"))).eval().logits(images)
+    torch.testing.assert_close(logits[:, 0], logits[:, 1])
+
+
+def test_only_encoder_and_scale_are_trained(images):
+    method = Clip(task())
+    trained = {name.split(".")[0] for name, _ in method.named_parameters()}
+    assert trained == {"encoder", "logit_scale"} and method.logit_scale.item() == pytest.approx(math.log(1 / 0.07))
+    batch = Batch(images, torch.tensor([0, 1, 2, 0, 1]), torch.zeros(5, 0))
+    method.loss(batch)["ce"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+
+
+def test_the_scale_is_not_decayed():
+    method = Clip(task())
+    undecayed = [group["params"] for group in method.param_groups() if group.get("weight_decay") == 0.0]
+    assert [p is method.logit_scale for params in undecayed for p in params] == [True]
+
+
+def test_an_encoder_of_another_width_is_refused():
+    with pytest.raises(ValueError, match="gives 16 features but the text tower 32"):
+        Clip(task(text_tower=TextTowerSpec(name="random", width=32, layers=1, heads=2)))
+
+
+def test_a_prompt_without_a_place_for_the_class_is_refused():
+    with pytest.raises(ValueError, match="cannot tell classes apart"):
+        Clip(task(), prompt="a nodule.")
