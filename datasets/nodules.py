@@ -28,7 +28,7 @@ class Nodule:
     @property
     def id(self) -> str:
         """Unique and stable: the patient and the database id of the first reading."""
-        return f"{self.scan.patient_id}/{self.readings[0].id}"
+        return f"{self.scan.patient_id}-r{self.readings[0].id}"
 
     @property
     def malignancy(self) -> float:
@@ -39,7 +39,7 @@ class Nodule:
     def ratings(self) -> tuple[float, ...]:
         """Mean ratings over the readers, in the order of `ATTRIBUTES`."""
         return tuple(
-            sum(reading.ratings[name] for reading in self.readings) / len(self.readings) for name in ATTRIBUTES.values()
+            sum(reading.ratings[name] for reading in self.readings) / len(self.readings) for name in ATTRIBUTES
         )
 
     @property
@@ -50,7 +50,8 @@ class Nodule:
     @property
     def centre_mm(self) -> Float[np.ndarray, " 3"]:
         """Mean over the readers of their centroid: z, row x spacing and column x spacing."""
-        return np.mean([centroid_mm(reading, self.scan) for reading in self.readings], axis=0)
+        centroids = [centroid_mm(reading, self.scan) for reading in self.readings]
+        return np.asarray(np.mean(centroids, axis=0))
 
 
 def cluster(scan: Scan) -> list[Nodule]:
@@ -117,9 +118,7 @@ def _area(points: Int[np.ndarray, "points 2"]) -> float:
 
 def _points(reading: Reading) -> Int[np.ndarray, "points 3"]:
     """Return all outline points of a reading as (row, column, slice) indices."""
-    return np.concatenate(
-        [np.insert(outline.points, 2, outline.slice_index, axis=1) for outline in reading.outlines]
-    )
+    return np.concatenate([np.insert(outline.points, 2, outline.slice_index, axis=1) for outline in reading.outlines])
 
 
 def _distances(points: Sequence[Int[np.ndarray, "_ 3"]], limit: float) -> Float[np.ndarray, "readings readings"]:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from benchmark.contracts import InputError
 
 # The database's column -> the name as prompts write it, in the paper's order.
-ATTRIBUTES: dict[str, str] = {
+_COLUMNS = {
     "subtlety": "subtlety",
     "internalStructure": "internal structure",
     "calcification": "calcification",
@@ -28,6 +28,7 @@ ATTRIBUTES: dict[str, str] = {
     "spiculation": "spiculation",
     "texture": "texture",
 }
+ATTRIBUTES: tuple[str, ...] = tuple(_COLUMNS.values())
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _scans(connection: sqlite3.Connection) -> list[Scan]:
         slices.setdefault(scan, []).append(z)
     grid = {scan: np.sort(positions) for scan, positions in slices.items()}
 
-    readings = connection.execute(f"SELECT id, scan_id, malignancy, {', '.join(ATTRIBUTES)} FROM annotations").fetchall()
+    readings = connection.execute(f"SELECT id, scan_id, malignancy, {', '.join(_COLUMNS)} FROM annotations").fetchall()
     scan_of = {row[0]: row[1] for row in readings}
 
     outlines: dict[int, list[Outline]] = {}
@@ -122,7 +123,7 @@ def _scans(connection: sqlite3.Connection) -> list[Scan]:
 
     of_scan: dict[int, list[Reading]] = {}
     for reading, scan, malignancy, *ratings in sorted(readings):
-        named = dict(zip(ATTRIBUTES.values(), ratings, strict=True))
+        named = dict(zip(ATTRIBUTES, ratings, strict=True))
         of_scan.setdefault(scan, []).append(Reading(reading, malignancy, named, tuple(outlines[reading])))
 
     columns = "id, series_instance_uid, patient_id, slice_thickness, pixel_spacing"
