@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 from datasets.folds import assign, fold
-from datasets.protocols import LABEL_RULES, labels
+from datasets.protocols import LABEL_RULES, LabelRule, labels
+from jaxtyping import Int
 from rich.console import Console
 
 from benchmark import commandline, console
-from benchmark.contracts import Cohort, InputError, Protocol, Task
+from benchmark.contracts import Cohort, InputError, Protocol, Task, TextTowerSpec
 from benchmark.executor import execute
 from benchmark.recipe import PRESETS, Preset
 from benchmark.records import FitRecord, FitSpec, Run, versions
@@ -37,6 +38,7 @@ from benchmark.tables import Row
 from datasets import DATASETS, SOURCES
 from datasets import cohort as cohorts
 from methods import METHODS
+from methods._tower import load_text_tower
 
 HERE = Path(__file__).resolve().parent
 TABLES = {"table1": ("Table 1", ("A",)), "table2": ("Table 2", ("B", "C"))}
@@ -50,7 +52,7 @@ class Job:
     folder: Path
     identity: dict[str, Any]
     cohort_file: Path
-    label_rule: str
+    label_rule: LabelRule
     preset: Preset
     device: str
     plugins: tuple[Path, ...]
@@ -74,7 +76,7 @@ def run_job(job: Job) -> str:
 
 
 @lru_cache(maxsize=1)
-def load_cohort(file: Path, label_rule: str, folds: int) -> tuple[Cohort, np.ndarray[Any, Any]]:
+def load_cohort(file: Path, label_rule: LabelRule, folds: int) -> tuple[Cohort, Int[np.ndarray, " nodules"]]:
     """Load a cohort once a process, with the fold of every nodule."""
     cohort = cohorts.load(file)
     return cohort, assign(labels(cohort.malignancy, "three", label_rule), cohort.patient_ids, folds)
@@ -105,7 +107,7 @@ def load_plugins(files: tuple[Path, ...]) -> None:
 
 
 def identity_of(
-    cohort: Cohort, fold_of: np.ndarray[Any, Any], label_rule: str, preset_name: str, preset: Preset
+    cohort: Cohort, fold_of: Int[np.ndarray, " nodules"], label_rule: LabelRule, preset_name: str, preset: Preset
 ) -> dict[str, Any]:
     """Return what all fits of a run must share to be comparable."""
     return {
@@ -182,6 +184,7 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     found = {spec: records.read(spec) for spec in specs}
     missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
     if missing:
+        check_text_tower(methods, preset.text_tower)
         facts = {"versions": versions(), "device": device, "cohort": cohort.provenance}
         records.start(shlex.join(["python", "run_all.py", *command]), facts)
         cohorts.write_csv(cohort, folder / "cohort.csv", args.label_rule, fold_of)
@@ -207,6 +210,15 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     if failed:
         err.print(f"{len(failed)} of {len(found)} fits failed; the same command tries them again", style="red")
     return 1 if failed else 0
+
+
+def check_text_tower(methods: Sequence[str], spec: TextTowerSpec) -> None:
+    """Refuse to start a run whose text tower cannot be had; a random tower always can."""
+    if spec.name == "openai" and any(METHODS[key].reads_text for key in methods):
+        try:
+            load_text_tower(spec)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
 
 def prepare(source: str, nodules: int | None, workers: int, err: Console) -> Path:

@@ -217,6 +217,10 @@ class Method(nn.Module):
         ]
         return [group for group in groups if group["params"]]
 
+    def facts(self) -> dict[str, Any]:
+        """Return what a record should keep beside the hyperparameters, JSON-able (default: nothing)."""
+        return {}
+
     def after_epoch(self, batches: Iterable[Batch]) -> None:
         """Do what gradients do not do (default: nothing).
 

@@ -82,10 +82,10 @@ class FitRecord:
             ValueError, KeyError, TypeError: The text is no such record.
         """
         content = json.loads(text)
-        if content.pop("format") != _FORMAT:
+        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
             raise ValueError("another record format")
         labels = np.array(content.pop("labels"), dtype=np.int64)
-        proba = np.array(content.pop("proba"), dtype=np.float64).reshape(len(labels), -1)
+        proba = np.array(content.pop("proba"), dtype=np.float64).reshape(len(labels), -1 if len(labels) else 0)
         spec = FitSpec(**content.pop("spec"))
         content["nodule_ids"] = tuple(content["nodule_ids"])
         if len(content["nodule_ids"]) != len(labels):

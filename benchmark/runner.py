@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from benchmark.contracts import Batch, Cohort, Fold, InputError, Method, Task
 from benchmark.recipe import Recipe
@@ -44,7 +45,7 @@ def run_fit(
     recipe: Recipe,
     cohort: Cohort,
     fold: Fold,
-    labels: np.ndarray[Any, Any],
+    labels: Int[np.ndarray, " nodules"],
     device: torch.device,
     title: str | None = None,
 ) -> FitRecord:
@@ -76,12 +77,13 @@ def run_fit(
     facts: dict[str, Any] = {"versions": versions(), "device": _device_name(device), "recipe": vars(recipe)}
     proba = np.empty((0, task.num_classes))
     try:
-        method = _build(method_class, task, given)
+        method = method_class(task, **given)
     except ValueError as error:
         status, reason = "unsupported", str(error)
     else:
         try:
             method.to(device)
+            facts |= method.facts()
             facts["history"] = fit(method, _batch(cohort, fold.train, labels, recipe, device), recipe, seed_of(spec))
             proba = predict(method, to_images(cohort.volumes[fold.test], recipe.window_hu, device))
         except InputError:
@@ -108,7 +110,9 @@ def run_fit(
     return record
 
 
-def run_reference(run: Run, spec: FitSpec, cohort: Cohort, fold: Fold, labels: np.ndarray[Any, Any]) -> FitRecord:
+def run_reference(
+    run: Run, spec: FitSpec, cohort: Cohort, fold: Fold, labels: Int[np.ndarray, " nodules"]
+) -> FitRecord:
     """Compute a reference row on a fold and write its record, or return the one that is there."""
     existing = run.read(spec)
     if existing is not None:
@@ -133,12 +137,12 @@ def run_reference(run: Run, spec: FitSpec, cohort: Cohort, fold: Fold, labels: n
     return record
 
 
-def _build(method_class: type[Method], task: Task, given: dict[str, Any]) -> Method:
-    return method_class(task, **given)
-
-
 def _batch(
-    cohort: Cohort, rows: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], recipe: Recipe, device: torch.device
+    cohort: Cohort,
+    rows: Int[np.ndarray, " rows"],
+    labels: Int[np.ndarray, " nodules"],
+    recipe: Recipe,
+    device: torch.device,
 ) -> Batch:
     return Batch(
         to_images(cohort.volumes[rows], recipe.window_hu, device),

@@ -35,14 +35,21 @@ class Source:
     Attributes:
         volumes: Crops of nodules of one scan; runs in worker processes, so a function of a module.
         modules: Those of this package whose code decides what the voxels are.
+        note: What the voxels are, in one sentence for the head of every table.
     """
 
     volumes: Callable[[Sequence[Nodule]], Volumes]
     modules: tuple[str, ...]
+    note: str
 
 
 SOURCES: dict[str, Source] = {
-    "phantom": Source(phantom.volumes, ("readings", "nodules", "crops", "masks", "phantom")),
+    "phantom": Source(
+        phantom.volumes,
+        ("readings", "nodules", "crops", "masks", "phantom"),
+        "Phantom: rendered from the radiologists' outlines and ratings, not CT; a rank of methods here is no "
+        "evidence of their rank on CT.",
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 Source: Lei et al., CLIP-Lung, MICCAI 2023, section 3.1.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,7 +11,10 @@ from jaxtyping import Bool, Float, Int
 from benchmark.contracts import InputError, Protocol
 
 LabelRule = Literal["published", "text"]
-LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
+LABEL_RULES: dict[LabelRule, str] = {
+    "published": "mean malignancy <= 2.5 benign, >= 3.5 malignant, unsure between",
+    "text": "mean malignancy < 2.5 benign, > 3.5 malignant, unsure between",
+}
 
 LABEL_SETS: dict[str, tuple[str, ...]] = {
     "three": ("benign", "unsure", "malignant"),
@@ -19,9 +22,9 @@ LABEL_SETS: dict[str, tuple[str, ...]] = {
 }
 
 DATASETS: dict[str, Protocol] = {
-    "A": Protocol("A", "LIDC-A", "three", LABEL_SETS["three"], test_classes=(0, 1, 2)),
-    "B": Protocol("B", "LIDC-B", "three", LABEL_SETS["three"], test_classes=(0, 2), decisions=("restricted", "open")),
-    "C": Protocol("C", "LIDC-C", "two", LABEL_SETS["two"], test_classes=(0, 1)),
+    "A": Protocol("A", "LIDC-A", "three", LABEL_SETS["three"], (0, 1, 2), printed_classes=(0, 2, 1)),
+    "B": Protocol("B", "LIDC-B", "three", LABEL_SETS["three"], (0, 2), (0, 2), ("restricted", "open")),
+    "C": Protocol("C", "LIDC-C", "two", LABEL_SETS["two"], (0, 1), printed_classes=(0, 1)),
 }
 
 

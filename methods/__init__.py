@@ -2,11 +2,13 @@
 
 from benchmark.contracts import Method
 from methods.ce import CrossEntropy
+from methods.clip import Clip
 from methods.poisson import Poisson
 
 METHODS: dict[str, type[Method]] = {
     "ce": CrossEntropy,
     "poisson": Poisson,
+    "clip": Clip,
 }
 
 

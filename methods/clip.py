@@ -12,6 +12,7 @@ Defaults: the prompt is the prefix of the paper's released code; tau starts at 0
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,6 +28,7 @@ class Clip(Method):
     """Encoder, spatial mean, cosine with each class's text, softmax."""
 
     title = "CLIP"
+    reads_text = True
     undecayed = ("logit_scale",)
     text_features: Tensor
 
@@ -37,6 +39,7 @@ class Clip(Method):
                 f"the CLIP prompt {prompt!r} has no {{}} for the class name, so it cannot tell classes apart"
             )
         tower = shared_tower(task)
+        self.tower_facts = tower.facts()
         self.register_buffer("text_features", encode_texts(tower, [prompt.format(name) for name in task.class_names]))
         self.encoder = Encoder(task)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
@@ -44,6 +47,10 @@ class Clip(Method):
     def logits(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch classes"]:
         """Return cosines times the logit scale."""
         return cosine_logits(self.encoder.pooled(images), self.text_features, self.logit_scale)
+
+    def facts(self) -> dict[str, Any]:
+        """Return which text tower it was."""
+        return {"text_tower": self.tower_facts}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean negative log-likelihood."""
