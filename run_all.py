@@ -21,8 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets.folds import assign, fold
-from datasets.protocols import LABEL_RULES, LabelRule, labels
 from jaxtyping import Int
 from rich.console import Console
 
@@ -37,6 +35,8 @@ from benchmark.runner import run_fit, run_reference
 from benchmark.tables import Row
 from datasets import DATASETS, SOURCES
 from datasets import cohort as cohorts
+from datasets.folds import assign, fold
+from datasets.protocols import LABEL_RULES, LabelRule, labels
 from methods import METHODS
 from methods._tower import load_text_tower
 
@@ -157,7 +157,7 @@ def title_of(key: str) -> str:
 
 def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     """Do what the command line asks; return the exit status."""
-    out, err = Console(), Console(stderr=True)
+    out, err = console.consoles()
     plugins = tuple(file.resolve() for file in args.plugin)
     load_plugins(plugins)
     if args.list:
@@ -202,6 +202,7 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         seeds=args.seeds,
         reads_text=any(METHODS[key].reads_text for key in methods),
     )
+    console.print_notes(out, origin.notes())
     for name, (title, members) in TABLES.items():
         if chosen := [DATASETS[key] for key in members if key in keys]:
             write_table(folder, name, title, chosen, rows, origin, out)

@@ -3,16 +3,29 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from benchmark.records import FitSpec
-from benchmark.tables import Row, Section, column_title, differences, footnotes, grid
+from benchmark.tables import COMPARISON, Row, Section, column_title, differences, footnotes, grid
 
 Advance = Callable[[int, int, str], None]
+_LEFT: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 0)}
+_PIPED_WIDTH = 120  # where no terminal says how wide it is
+
+
+def consoles() -> tuple[Console, Console]:
+    """Return the consoles of stdout and stderr."""
+    made = Console(), Console(stderr=True)
+    for console in made:
+        if not console.is_terminal:
+            console.width = _PIPED_WIDTH
+    return made
 
 
 @contextmanager
@@ -20,17 +33,20 @@ def progress(console: Console, title: str, unit: str) -> Iterator[Advance]:
     """Show a bar with the time left while the block runs; the yielded function takes (done, total, what is new)."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn(f"{unit},"),
-        TimeElapsedColumn(),
-        TextColumn("gone,"),
-        TimeRemainingColumn(),
-        TextColumn("left  {task.fields[now]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, speed_estimate_period=600) as bars:
-        bar = bars.add_task(escape(title), total=None, now="")
-        yield lambda done, total, now: bars.update(bar, completed=done, total=total, now=escape(now))
+        bar = bars.add_task(escape(title), total=None, note="")
+
+        def advance(done: int, total: int, now: str) -> None:
+            note = f"left · {now}" if done < total else ""
+            bars.update(bar, completed=done, total=total, note=escape(note))
+
+        yield advance
 
 
 def print_choices(console: Console, choices: Sequence[tuple[str, str, str]]) -> None:
@@ -61,30 +77,37 @@ def print_plan(
     console.print("A dry run: nothing was prepared, trained or written.")
 
 
-def print_table(
-    console: Console, title: str, notes: Sequence[str], rows: Sequence[Row], sections: Sequence[Section], folds: int
-) -> None:
-    """Print a table's sections, with its notes above and its footnotes below."""
-    console.print()
-    console.rule(f"[bold]{escape(title)}[/bold]", align="left")
+def print_notes(console: Console, notes: Sequence[str]) -> None:
+    """Print what all tables of a run rest on."""
     for note in notes:
-        console.print(f"· {escape(note)}", style="dim", highlight=False)
+        console.print(f"· {escape(note)}", highlight=False)
+
+
+def print_table(
+    console: Console, title: str, tag: str, rows: Sequence[Row], sections: Sequence[Section], folds: int
+) -> None:
+    """Print a table's sections, each with its comparison, and the footnotes below; narrow enough for 80 columns."""
+    console.print()
+    console.rule(f"[bold]{escape(title)}[/bold] · {escape(tag)}", align="left")
     for section in sections:
-        compared = {line[0]: line[1:] for line in differences(rows, section, 1 / (folds - 1))}
-        table = Table(title=escape(section.title), title_justify="left", title_style="bold", pad_edge=False)
-        table.add_column("Method")
+        table = Table(title=escape(section.title), box=box.SIMPLE_HEAD, **_LEFT)
+        table.add_column("\nMethod", no_wrap=True)
         for metric in section.metrics:
-            table.add_column(column_title(metric), justify="right", no_wrap=True)
-        if compared:
-            baseline = next(row.title for row in rows if row.kind == "method")
-            table.add_column(f"Gain on {escape(baseline)} (detectable)", justify="right", style="dim")
+            table.add_column(column_title(metric).replace(" ", "\n"), justify="right", vertical="bottom", no_wrap=True)
         body = grid(rows, section, folds, ("[bold]", "[/bold]"))
         for index, (row, line) in enumerate(zip(rows, body, strict=True)):
-            gain = compared.get(row.title)
-            extra = [f"{gain[0]} ({gain[1]})" if gain else ""] if compared else []
             ends = index + 1 < len(rows) and rows[index + 1].kind != row.kind
             style = "dim" if row.kind == "reference" else None
-            table.add_row(escape(row.title), *line, *extra, style=style, end_section=ends)
+            table.add_row(escape(row.title), *(c.replace(" ± ", "±") for c in line), style=style, end_section=ends)
         console.print(table)
+        compared = differences(rows, section, 1 / (folds - 1))
+        if compared:
+            baseline = next(row.title for row in rows if row.kind == "method")
+            table = Table(title=f"Accuracy against {escape(baseline)}, in points", box=box.SIMPLE_HEAD, **_LEFT)
+            for number, heading in enumerate(COMPARISON):
+                table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+            for line in compared:
+                table.add_row(*map(escape, line))
+            console.print(table)
     for note in footnotes(rows, sections):
         console.print(f"· {escape(note)}", style="yellow", highlight=False)

@@ -41,7 +41,7 @@ def ratings_forest(cohort: Cohort, fold: Fold, labels: Labels, seed: int) -> Pro
 
 
 REFERENCES: dict[str, tuple[str, Callable[[Cohort, Fold, Labels, int], Proba]]] = {
-    "majority": ("Majority class", majority),
-    "log_diameter": ("Logistic regression, log diameter", log_diameter),
-    "ratings_forest": ("Random forest, eight ratings", ratings_forest),
+    "majority": ("Majority", majority),
+    "log_diameter": ("Log diameter", log_diameter),
+    "ratings_forest": ("Eight ratings", ratings_forest),
 }

@@ -42,8 +42,9 @@ class Provenance:
         if self.is_sample:
             notes.append("A small sample for testing the machinery: these numbers mean nothing.")
         channels = "-".join(map(str, self.identity["encoder"]["channels"]))
+        epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
         notes.append(
-            f"Preset {self.identity['preset']}: resnet18 with stages {channels}, {recipe['epochs']} epochs, the last "
+            f"Preset {self.identity['preset']}: resnet18 with stages {channels}, {epochs}, the last "
             "epoch tested; no epoch, setting or seed was chosen by a test fold."
         )
         if self.reads_text and tower["name"] == "random":
@@ -63,6 +64,11 @@ class Provenance:
             f"folds{of_seeds}; bold: best of the methods."
         )
         return notes
+
+    def tag(self) -> str:
+        """Return the shortest honest description, for places without room for the notes."""
+        tower = f", {self.identity['text_tower']['name']} text tower" if self.reads_text else ""
+        return f"{self.cohort.source}, preset {self.identity['preset']}{tower}"
 
     def facts(self) -> dict[str, str]:
         """Return the same in short, for each line of a CSV."""
@@ -95,4 +101,4 @@ def write_table(
     write_atomically(folder / f"{name}.md", markdown(heading, notes, rows, sections, folds))
     write_atomically(folder / f"{name}.tex", latex(heading, notes, rows, sections, folds))
     write_atomically(folder / f"{name}.csv", csv_text(rows, sections, origin.facts()))
-    print_table(out, heading, notes, rows, sections, folds)
+    print_table(out, heading, origin.tag(), rows, sections, folds)

@@ -17,6 +17,7 @@ from benchmark.records import FitRecord
 from benchmark.statistics import corrected_t_test, holm, sample_std, smallest_detectable_difference
 
 Kind = Literal["method", "reference"]
+COMPARISON = ("Method", "Difference", "Smallest detectable", "p (Holm)")
 
 
 @dataclass(frozen=True)
@@ -180,15 +181,12 @@ def markdown(title: str, notes: Sequence[str], rows: Sequence[Row], sections: Se
                 f"Accuracy against {next(row.title for row in rows if row.kind == 'method')}, in points:",
                 "",
                 tabulate(
-                    compared, _COMPARISON, tablefmt="pipe", disable_numparse=True, colalign=("left", *3 * ("right",))
+                    compared, COMPARISON, tablefmt="pipe", disable_numparse=True, colalign=("left", *3 * ("right",))
                 ),
                 "",
             ]
     parts += [f"- {note}" for note in footnotes(rows, sections)]
     return "\n".join(parts).rstrip() + "\n"
-
-
-_COMPARISON = ["Method", "Difference", "Smallest detectable", "p (Holm)"]
 
 
 def latex(title: str, notes: Sequence[str], rows: Sequence[Row], sections: Sequence[Section], folds: int) -> str:
