@@ -1,14 +1,30 @@
 """The methods, in the order of the tables. A new one is a file, a line here and a test; or a plugin, without edits."""
 
 from benchmark.contracts import Method
+from methods.binomial import Binomial
 from methods.ce import CrossEntropy
 from methods.clip import Clip
+from methods.clm import CumulativeLink
+from methods.coral import Coral
+from methods.corf import OrdinalForest
+from methods.corn import Corn
+from methods.nsb import NeuronStickBreaking
 from methods.poisson import Poisson
+from methods.sord import SoftLabels
+from methods.udm import UnsureDataModel
 
 METHODS: dict[str, type[Method]] = {
     "ce": CrossEntropy,
     "poisson": Poisson,
+    "nsb": NeuronStickBreaking,
+    "udm": UnsureDataModel,
+    "corf": OrdinalForest,
     "clip": Clip,
+    "binomial": Binomial,
+    "coral": Coral,
+    "corn": Corn,
+    "sord": SoftLabels,
+    "clm": CumulativeLink,
 }
 
 

@@ -1,0 +1,144 @@
+"""What every method promises, whatever it computes. A method joins by being in METHODS."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.contracts import Batch, EncoderSpec, Method, Task, TextTowerSpec
+from methods import METHODS
+
+CLASS_NAMES = {2: ("benign", "malignant"), 3: ("benign", "unsure", "malignant")}
+ATTRIBUTES = (
+    *("subtlety", "internal structure", "calcification", "sphericity"),
+    *("margin", "lobulation", "spiculation", "texture"),
+)
+
+pytestmark = [pytest.mark.parametrize("num_classes", [2, 3]), pytest.mark.parametrize("key", METHODS)]
+
+
+def build(key: str, num_classes: int, seed: int = 0) -> Method:
+    torch.manual_seed(seed)
+    task = Task(
+        num_classes=num_classes,
+        class_names=CLASS_NAMES[num_classes],
+        attribute_names=ATTRIBUTES,
+        image_shape=(4, 32, 32),
+        encoder=EncoderSpec(channels=(8, 8, 16, 64), layers=(1, 1, 1, 1), stem="deep"),
+        text_tower=TextTowerSpec(name="random", width=64, layers=1, heads=1),
+    )
+    return METHODS[key](task)
+
+
+@cache
+def sixteen_nodules(num_classes: int) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(16, 4, 32, 32, generator=generator)
+    ratings = torch.randint(1, 6, (16, len(ATTRIBUTES)), generator=generator).float()
+    return Batch(images, torch.arange(16) % num_classes, ratings)
+
+
+def optimiser_of(method: Method, lr: float = 3e-3) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(method.param_groups(), lr=lr)
+
+
+def summed_loss(method: Method, batch: Batch) -> Tensor:
+    return torch.stack(list(method.loss(batch).values())).sum()
+
+
+def train(method: Method, batch: Batch, optimiser: torch.optim.Optimizer, steps: int) -> None:
+    """A miniature of the trainer: some steps, then the method's own work after an epoch."""
+    method.train()
+    for _ in range(steps):
+        optimiser.zero_grad()
+        summed_loss(method, batch).backward()
+        optimiser.step()
+    method.eval()
+    with torch.no_grad():
+        method.after_epoch([batch])
+
+
+def predict(method: Method, images: Tensor) -> Tensor:
+    method.eval()
+    with torch.no_grad():
+        return method.predict_proba(images)
+
+
+def decide(method: Method, proba: Tensor) -> Tensor:
+    return proba.argmax(dim=1) if method.decoder == "argmax" else (proba.cumsum(dim=1)[:, :-1] < 0.5).sum(dim=1)
+
+
+def test_loss_is_named_finite_scalars(key, num_classes):
+    terms = build(key, num_classes).loss(sixteen_nodules(num_classes))
+    assert terms and all(term.shape == () and term.isfinite() for term in terms.values())
+
+
+def test_probabilities_are_on_the_simplex_from_the_first_step(key, num_classes):
+    proba = predict(build(key, num_classes), sixteen_nodules(num_classes).images)
+    assert proba.shape == (16, num_classes) and proba.dtype == torch.float32 and (proba >= 0).all()
+    torch.testing.assert_close(proba.sum(dim=1), torch.ones(16), atol=1e-6, rtol=0)
+
+
+def test_every_trainable_parameter_is_in_one_group_and_gets_a_gradient(key, num_classes):
+    method, batch = build(key, num_classes), sixteen_nodules(num_classes)
+    grouped = [id(p) for group in method.param_groups() for p in group["params"]]
+    trainable = {name: p for name, p in method.named_parameters() if p.requires_grad}
+    assert sorted(grouped) == sorted(map(id, trainable.values()))
+    # After a step: the encoder's residual branches start multiplied by zero and pass nothing back before it.
+    train(method, batch, optimiser_of(method), steps=1)
+    method.zero_grad()
+    summed_loss(method, batch).backward()
+    assert not [name for name, p in trainable.items() if p.grad is None or not p.grad.any()]
+
+
+def fixed_parts(method: Method) -> dict[str, Tensor]:
+    """Whatever gradients may not change: frozen parameters and buffers, less the batch normalisations' statistics."""
+    parts = {name: p for name, p in method.named_parameters() if not p.requires_grad}
+    parts |= {name: b for name, b in method.named_buffers() if "running" not in name and "num_batches" not in name}
+    return {name: part.detach().clone() for name, part in parts.items()}
+
+
+def test_a_step_leaves_fixed_parts_alone_and_frozen_modules_in_eval(key, num_classes):
+    method = build(key, num_classes)
+    before, optimiser = fixed_parts(method), optimiser_of(method)
+    method.train()
+    summed_loss(method, sixteen_nodules(num_classes)).backward()
+    optimiser.step()
+    after = fixed_parts(method)
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    for module in method.modules():
+        if parameters := list(module.parameters()):
+            assert any(p.requires_grad for p in parameters) or not module.training
+
+
+def test_overfits_sixteen_nodules(key, num_classes):
+    method, batch = build(key, num_classes), sixteen_nodules(num_classes)
+    optimiser = optimiser_of(method)
+    for _ in range(40):
+        train(method, batch, optimiser, steps=5)
+        if (decide(method, predict(method, batch.images)) == batch.labels).all():
+            return
+    pytest.fail("does not know its sixteen training nodules after 200 steps")
+
+
+def test_a_row_alone_equals_the_row_in_a_batch(key, num_classes):
+    method, images = build(key, num_classes), sixteen_nodules(num_classes).images
+    torch.testing.assert_close(predict(method, images[3:4]), predict(method, images)[3:4], atol=1e-5, rtol=0)
+
+
+def test_state_dict_restores_the_predictions(key, num_classes):
+    batch = sixteen_nodules(num_classes)
+    method, other = build(key, num_classes), build(key, num_classes, seed=1)
+    train(method, batch, optimiser_of(method), steps=1)
+    assert not torch.equal(predict(other, batch.images), predict(method, batch.images))
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(predict(other, batch.images), predict(method, batch.images))
+
+
+def test_same_seed_gives_the_same_bits(key, num_classes):
+    batch = sixteen_nodules(num_classes)
+    twins = [build(key, num_classes), build(key, num_classes)]
+    for twin in twins:
+        train(twin, batch, optimiser_of(twin), steps=2)
+    assert torch.equal(*(predict(twin, batch.images) for twin in twins))
