@@ -51,7 +51,7 @@ def parser() -> Parser:
     p.add_argument("--text-tower", metavar="NAME|FILE", help="openai, random, or a file of OpenAI's ViT-B-16 weights")
     p.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, mps or auto (default)")
     p.add_argument(
-        "--workers", type=int, metavar="N", help="processes (default: one a core, or one a GPU; 0: in-process)"
+        "--workers", type=at_least(0), metavar="N", help="processes (default: one a core, or one a GPU; 0: in-process)"
     )
     p.add_argument("--scheduler", metavar="ADDRESS", help="a running dask scheduler to work on, instead of processes")
     p.add_argument("--out", type=Path, metavar="FOLDER", help="the run folder (default: results/runs/...)")
