@@ -1,15 +1,31 @@
-"""What the vision-language methods share: text features and their cosines with image features."""
+"""What the vision-language methods share: prompts through the frozen text tower, and their cosines with images.
+
+CLIP's text tower is causal and its feature is read at the end token. So tokens behind the end token change nothing,
+and prompts that begin alike have the same keys and values there. `PromptEncoder` packs all prompts of one image into a
+tree of distinct prefixes and sends each node through the tower once: a node sees its ancestors, where a token would see
+its predecessors, and takes the positional embedding of its depth. For three classes behind four context tokens that is
+15 nodes instead of 231 padded tokens. The result is the plain pass's, up to rounding (tests hold 1e-12 in float64).
+"""
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.contracts import Task
+from methods._blocks import FrozenBlock, FrozenLinear, standardise
 from methods._tower import TextTower, load_text_tower
+
+Prompt = str | Sequence[str | range]
+"""Parts in their order: text, and ranges of slots, into which learned embeddings are put.
+
+`(range(4), "benign.")` is four slots and then the text; `("benign", range(4), ".")` puts the class first.
+Start and end token are added.
+"""
 
 _MAX_LOGIT_SCALE = math.log(100)
 
@@ -49,11 +65,125 @@ def cosine_logits(
 
 
 def encode_texts(tower: TextTower, texts: Sequence[str]) -> Float[Tensor, "texts features"]:
-    """Return the features of texts that no image conditions, scaled to length one.
+    """Return the features, of length one, of texts that nothing conditions: to be computed once per fit.
 
     Raises:
         ValueError: A text is longer than the tower's context.
     """
-    tokens = tower.tokenizer(list(texts))
-    features: Tensor = tower.clip.encode_text(tokens, normalize=True)
-    return features
+    no_slots = tower.clip.positional_embedding.new_empty(1, 0, tower.width)
+    with torch.no_grad():
+        features: Tensor = PromptEncoder(tower, texts)(no_slots)
+    return features[0]
+
+
+def prefix_tree(
+    sequences: Sequence[Sequence[int]],
+) -> tuple[list[tuple[int, ...]], Bool[Tensor, "nodes nodes"], list[int]]:
+    """Merge the common beginnings of sequences.
+
+    Returns:
+        The distinct prefixes, those that end in a negative symbol first; which of them (columns) each of them (rows)
+        continues, itself included; and the node of each whole sequence.
+
+    >>> prefix_tree([[-1, 7, 9], [-1, 8, 9]])[0]
+    [(-1,), (-1, 7), (-1, 8), (-1, 7, 9), (-1, 8, 9)]
+    """
+    prefixes = {tuple(sequence[: end + 1]) for sequence in sequences for end in range(len(sequence))}
+    nodes = sorted(prefixes, key=lambda prefix: (prefix[-1] >= 0, len(prefix), prefix))
+    number = {prefix: node for node, prefix in enumerate(nodes)}
+    ancestors = torch.zeros(len(nodes), len(nodes), dtype=torch.bool)
+    for node, prefix in enumerate(nodes):
+        ancestors[node, [number[prefix[: end + 1]] for end in range(len(prefix))]] = True
+    return nodes, ancestors, [number[tuple(sequence)] for sequence in sequences]
+
+
+class PromptEncoder(nn.Module):
+    """Encodes a fixed set of prompts, whose slots are filled anew at each call, through the frozen text tower.
+
+    Gradients flow to what fills the slots and to nothing else: the module has neither parameters nor state.
+    It computes in the precision of the tower that it was built from, and follows `.to(device)`.
+
+    Attributes:
+        num_slots: How many slots the prompts have.
+    """
+
+    slots: Tensor
+    slot_positions: Tensor
+    text: Tensor
+    ends: Tensor
+    mask: Tensor
+
+    def __init__(self, tower: TextTower, prompts: Sequence[Prompt]) -> None:
+        """Grow the tree, and compute all that no slot can change.
+
+        Args:
+            tower: The frozen tower.
+            prompts: In the order that their features shall have.
+
+        Raises:
+            ValueError: A prompt is longer than the tower's context, or the slots are not numbered 0, 1, 2...
+        """
+        super().__init__()
+        nodes, ancestors, ends = prefix_tree([_symbols(tower, prompt) for prompt in prompts])
+        slots = [~prefix[-1] for prefix in nodes if prefix[-1] < 0]
+        self.num_slots = len(set(slots))
+        if set(slots) != set(range(self.num_slots)):
+            raise ValueError(f"the prompts use slots {sorted(set(slots))}; number them from 0 without a gap")
+
+        clip = tower.clip
+        positions = clip.positional_embedding[[len(prefix) for prefix in nodes]]
+        words = [prefix[-1] for prefix in nodes[len(slots) :]]
+        text = clip.token_embedding.weight[words] + positions[len(slots) :]
+        start = clip.token_embedding.weight[[tower.tokenizer.sot_token_id]] + clip.positional_embedding[:1]
+        hidden = torch.cat([~ancestors, torch.zeros(len(nodes), 1, dtype=torch.bool)], dim=1)  # none hides the start
+        buffers = {
+            "slots": torch.tensor(slots, dtype=torch.long),
+            "slot_positions": positions[: len(slots)],
+            "text": text,
+            "ends": torch.tensor(ends),
+            "mask": positions.new_zeros(hidden.shape).masked_fill(hidden, -math.inf),
+        }
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor, persistent=False)
+
+        self.blocks = nn.ModuleList()
+        fixed = torch.cat([text, start])  # before the first block, text nodes do not depend on the slots either
+        for block in clip.transformer.resblocks:
+            self.blocks.append(FrozenBlock(block, fixed))
+            fixed = start = block(start[None])[0]
+        projection = clip.text_projection.mT
+        self.project = FrozenLinear(projection, projection.new_zeros(len(projection)), clip.ln_final)
+
+    def forward(self, slots: Float[Tensor, "batch slots width"]) -> Float[Tensor, "batch prompts features"]:
+        """Return each prompt's features, scaled to length one.
+
+        Args:
+            slots: What to put into the slots: each image's own, or a batch of one for what all images share.
+
+        Raises:
+            ValueError: The prompts have another number of slots.
+        """
+        if slots.shape[1] != self.num_slots:
+            raise ValueError(f"the prompts have {self.num_slots} slots, but {slots.shape[1]} embeddings came for them")
+        learned = slots[:, self.slots] + self.slot_positions
+        x = torch.cat([learned, self.text.expand(len(slots), -1, -1)], dim=1)
+        varying, mask = learned, self.mask
+        for block in cast(list[FrozenBlock], self.blocks):
+            keys, values = block.keys_values(varying)
+            if block is self.blocks[-1]:
+                x, mask = x[:, self.ends], mask[self.ends]  # nothing else is read
+            varying = x = block(x, keys, values, mask)
+        return functional.normalize(self.project(standardise(x)), dim=-1)
+
+
+def _symbols(tower: TextTower, prompt: Prompt) -> list[int]:
+    """Return a prompt's tokens with the end token, without the start token; slot i is the negative number ~i."""
+    symbols: list[int] = []
+    for part in [prompt] if isinstance(prompt, str) else prompt:
+        symbols += tower.tokenize(part) if isinstance(part, str) else [~slot for slot in part]
+    length, limit = len(symbols) + 2, tower.clip.context_length
+    if length > limit:
+        raise ValueError(
+            f"prompt {prompt!r} has {length} tokens with start and end, but CLIP reads {limit}; shorten it"
+        )
+    return [*symbols, tower.tokenizer.eot_token_id]

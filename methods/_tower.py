@@ -9,6 +9,7 @@ keeps of it (see `methods._text`) are non-persistent buffers, so neither optimis
 """
 
 import hashlib
+import logging
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -91,10 +92,13 @@ def load_text_tower(spec: TextTowerSpec) -> TextTower:
         ValueError: These are not the weights that the spec means: another architecture or width, plain GELU, untrained.
     """
     import open_clip  # here: importing open_clip takes seconds that `--list` need not wait for
+    from open_clip.transformer import QuickGELU
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reseed every GPU as well
         clip = _random_clip(spec) if spec.name == "random" else _openai_clip(spec)
+    if not all(isinstance(block.mlp.gelu, QuickGELU) for block in clip.transformer.resblocks):
+        raise ValueError(f"open_clip builds {_ARCHITECTURE} with plain GELU, with which OpenAI's weights go wrong")
     del clip.visual
     clip.requires_grad_(False).eval()
     return TextTower(spec, clip, open_clip.get_tokenizer(_ARCHITECTURE))
@@ -116,10 +120,8 @@ def _random_clip(spec: TextTowerSpec) -> Any:
 def _openai_clip(spec: TextTowerSpec) -> Any:
     """Build ViT-B/16 with OpenAI's weights, checking all that a wrong file would get past open_clip."""
     import open_clip
-    from open_clip.transformer import QuickGELU
 
-    config = open_clip.get_model_config(_ARCHITECTURE)
-    clip = open_clip.CLIP(**config)
+    clip = open_clip.CLIP(**open_clip.get_model_config(_ARCHITECTURE))
     blocks = clip.transformer.resblocks
     size = (clip.transformer.width, len(blocks), blocks[0].attn.num_heads)
     if size != (spec.width, spec.layers, spec.heads):
@@ -127,9 +129,6 @@ def _openai_clip(spec: TextTowerSpec) -> Any:
             f"OpenAI's text tower has (width, layers, heads) {size}, not {(spec.width, spec.layers, spec.heads)}; "
             "change the text tower's spec, or take the random tower"
         )
-    if not all(isinstance(block.mlp.gelu, QuickGELU) for block in blocks):
-        raise ValueError(f"open_clip builds {_ARCHITECTURE} with plain GELU, with which OpenAI's weights go wrong")
-
     path = Path(spec.path) if spec.path is not None else _hub_file()
     state = _read_state(path)
     _check_state(path, state, clip.state_dict())
@@ -141,13 +140,14 @@ def _hub_file() -> Path:
     """Return the weights in the hub's cache, after downloading them if need be."""
     from huggingface_hub import hf_hub_download
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a word on each retry would bury ours
     try:
         return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE, local_files_only=True))
     except OSError:  # not in the cache
         pass
     try:
         return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE))
-    except OSError as error:  # every error of the hub, and of the network below it, is one
+    except Exception as error:  # the hub's client lets through errors of the network, the disk and its own
         raise InputError(
             f"OpenAI's CLIP weights are not in the hub's cache and the hub does not answer: {_REMEDY}"
         ) from error
