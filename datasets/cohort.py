@@ -42,7 +42,7 @@ class Source:
 
 
 SOURCES: dict[str, Source] = {
-    "phantom": Source(phantom.volumes, ("readings", "nodules", "crops", "masks", "phantom")),
+    "phantom": Source(phantom.volumes, ("readings", "nodules", "crops", "masks", "anatomy", "phantom")),
 }
 
 

@@ -48,7 +48,7 @@ class Nodule:
         return float(np.mean([equivalent_diameter_mm(reading, self.scan) for reading in self.readings]))
 
     @property
-    def centre_mm(self) -> Float[np.ndarray, " 3"]:
+    def centre_mm(self) -> Float[np.ndarray, "3"]:
         """Mean over the readers of their centroid: z, row x spacing and column x spacing."""
         centroids = [centroid_mm(reading, self.scan) for reading in self.readings]
         return np.asarray(np.mean(centroids, axis=0))
@@ -103,7 +103,7 @@ def volume_mm3(reading: Reading, scan: Scan) -> float:
     return volume
 
 
-def centroid_mm(reading: Reading, scan: Scan) -> Float[np.ndarray, " 3"]:
+def centroid_mm(reading: Reading, scan: Scan) -> Float[np.ndarray, "3"]:
     """Return the mean of all outline points (`Annotation.centroid`), as z, row x spacing, column x spacing."""
     row, column, level = _points(reading).mean(axis=0)
     z = np.interp(level, np.arange(len(scan.slice_z_mm)), scan.slice_z_mm)
