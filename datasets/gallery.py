@@ -38,11 +38,11 @@ def rows(nodules: Sequence[Nodule]) -> dict[str, list[Nodule]]:
         for number, name in enumerate(LABEL_SETS["three"])
     }
     read = [nodule for nodule in nodules if len(nodule.readings) >= 3 and nodule.diameter_mm >= 8]
-    ground_glass = [nodule for nodule in read if phantom.mean_rating(nodule, "texture") <= 1.5]
+    ground_glass = [nodule for nodule in read if nodule.rating("texture") <= 1.5]
     calcified = [
         nodule for nodule in read if all(r.ratings["calcification"] != phantom.ABSENT for r in nodule.readings)
     ]
-    spiculated = [nodule for nodule in read if phantom.mean_rating(nodule, "spiculation") >= 4.5]
+    spiculated = [nodule for nodule in read if nodule.rating("spiculation") >= 4.5]
     looks = [*spread(ground_glass, 2), *spread(calcified, 2), *spread(spiculated, 2)]
     return {**chosen, "2 ground glass, 2 calcified, 2 spiculated": looks}
 

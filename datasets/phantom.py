@@ -52,7 +52,7 @@ def render(nodule: Nodule) -> Int16[np.ndarray, "32 32 32"]:
 
 def coverage(nodule: Nodule, mask: Mask, grid: Grid) -> Volume:
     """Return the share of each voxel that the nodule fills: sharper where the readers rate the margin sharper."""
-    vague = (5 - mean_rating(nodule, "margin")) / 4
+    vague = (5 - nodule.rating("margin")) / 4
     soft = vague * min(1.1, 0.16 * nodule.diameter_mm) / grid.spacing_mm[1] + 0.35
     return np.asarray(gaussian_filter(mask.astype(np.float64), (0.6, soft, soft)))
 
@@ -61,7 +61,7 @@ def tissue(random: np.random.Generator, nodule: Nodule, mask: Mask, grid: Grid) 
     """Return the nodule's density: a solid core in ground glass, by the texture rating, and calcifications."""
     deep = distance_transform_edt(mask, sampling=grid.spacing_mm)
     deep = deep / deep.max()
-    solid = (mean_rating(nodule, "texture") - 1) / 4
+    solid = (nodule.rating("texture") - 1) / 4
     core = smoothstep((deep + 0.22 * grain(random, grid, 1.5) - 1.7 * (1 - solid) + 0.5) / 0.3)
     ground = GROUND_GLASS_HU + 160 * solid + 30 * random.standard_normal() + 45 * grain(random, grid, 1.2)
     meat = SOLID_HU + 15 * random.standard_normal() + 15 * grain(random, grid, 1.5)
@@ -97,11 +97,6 @@ def calcification(random: np.random.Generator, nodule: Nodule, deep: Volume, gri
         case _:
             bright = np.zeros(grid.shape)
     return amount * bright
-
-
-def mean_rating(nodule: Nodule, name: str) -> float:
-    """Return the mean of one rating over the nodule's readers."""
-    return sum(reading.ratings[name] for reading in nodule.readings) / len(nodule.readings)
 
 
 @dataclass(frozen=True)

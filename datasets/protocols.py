@@ -3,15 +3,12 @@
 Source: Lei et al., CLIP-Lung, MICCAI 2023, section 3.1.
 """
 
-from typing import Literal, get_args
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from benchmark.contracts import InputError, Protocol
 
-LabelRule = Literal["published", "text"]
-LABEL_RULES: tuple[LabelRule, ...] = get_args(LabelRule)
+LABEL_RULES = ("published", "text")
 
 LABEL_SETS: dict[str, tuple[str, ...]] = {
     "three": ("benign", "unsure", "malignant"),
@@ -26,7 +23,7 @@ DATASETS: dict[str, Protocol] = {
 
 
 def labels(
-    malignancy: Float[np.ndarray, " nodules"], label_set: str, rule: LabelRule = "published"
+    malignancy: Float[np.ndarray, " nodules"], label_set: str, rule: str = "published"
 ) -> Int[np.ndarray, " nodules"]:
     """Return class indices into `LABEL_SETS[label_set]`, and -1 for nodules that the label set leaves out.
 
