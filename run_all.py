@@ -36,7 +36,7 @@ from benchmark.tables import Row
 from datasets import DATASETS, SOURCES
 from datasets import cohort as cohorts
 from datasets.folds import assign, fold
-from datasets.protocols import LABEL_RULES, LabelRule, labels
+from datasets.protocols import LABEL_RULES, labels
 from methods import METHODS
 from methods._tower import load_text_tower
 
@@ -52,7 +52,7 @@ class Job:
     folder: Path
     identity: dict[str, Any]
     cohort_file: Path
-    label_rule: LabelRule
+    label_rule: str
     preset: Preset
     device: str
     plugins: tuple[Path, ...]
@@ -76,7 +76,7 @@ def run_job(job: Job) -> str:
 
 
 @lru_cache(maxsize=1)
-def load_cohort(file: Path, label_rule: LabelRule, folds: int) -> tuple[Cohort, Int[np.ndarray, " nodules"]]:
+def load_cohort(file: Path, label_rule: str, folds: int) -> tuple[Cohort, Int[np.ndarray, " nodules"]]:
     """Load a cohort once a process, with the fold of every nodule."""
     cohort = cohorts.load(file)
     return cohort, assign(labels(cohort.malignancy, "three", label_rule), cohort.patient_ids, folds)
@@ -107,7 +107,7 @@ def load_plugins(files: tuple[Path, ...]) -> None:
 
 
 def identity_of(
-    cohort: Cohort, fold_of: Int[np.ndarray, " nodules"], label_rule: LabelRule, preset_name: str, preset: Preset
+    cohort: Cohort, fold_of: Int[np.ndarray, " nodules"], label_rule: str, preset_name: str, preset: Preset
 ) -> dict[str, Any]:
     """Return what all fits of a run must share to be comparable."""
     return {

@@ -46,7 +46,7 @@ class Source:
 SOURCES: dict[str, Source] = {
     "phantom": Source(
         phantom.volumes,
-        ("readings", "nodules", "crops", "masks", "phantom"),
+        ("readings", "nodules", "crops", "masks", "anatomy", "phantom"),
         "Phantom: rendered from the radiologists' outlines and ratings, not CT; a rank of methods here is no "
         "evidence of their rank on CT.",
     ),
@@ -150,7 +150,7 @@ def _cohort(source: str, nodules: Sequence[Nodule], volumes: Volumes, provenance
         patient_ids=tuple(nodule.scan.patient_id for nodule in nodules),
         reading_ids=tuple(tuple(reading.id for reading in nodule.readings) for nodule in nodules),
         malignancy=np.array([nodule.malignancy for nodule in nodules]),
-        ratings=np.array([nodule.ratings for nodule in nodules]),
+        ratings=np.array([[nodule.rating(name) for name in readings.ATTRIBUTES] for nodule in nodules]),
         attribute_names=readings.ATTRIBUTES,
         diameter_mm=np.array([nodule.diameter_mm for nodule in nodules]),
         content_hash="",

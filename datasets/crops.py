@@ -32,6 +32,21 @@ class Grid:
         """The three axes in the order of a volume's axes."""
         return self.slice_mm, self.row_mm, self.column_mm
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along each axis."""
+        return len(self.slice_mm), len(self.row_mm), len(self.column_mm)
+
+    @property
+    def spacing_mm(self) -> Float[np.ndarray, "3"]:
+        """Mean distance between neighbours along each axis."""
+        return np.array([np.diff(axis).mean() for axis in self.axes])
+
+    def offsets(self, point_mm: Float[np.ndarray, "3"]) -> tuple[Float[np.ndarray, "_ _ _"], ...]:
+        """Return how far the grid lies from a point along each axis, shaped to broadcast to a volume."""
+        z, y, x = (axis - at for axis, at in zip(self.axes, point_mm, strict=True))
+        return z[:, None, None], y[None, :, None], x[None, None, :]
+
     def part(self, box: Box) -> "Grid":
         """Return the grid of a part of the scan."""
         return Grid(*(axis[side] for axis, side in zip(self.axes, box, strict=True)))
@@ -41,7 +56,7 @@ class Grid:
 class Crop:
     """A cube in the world, cut into `SIZE` voxels a side."""
 
-    centre_mm: Float[np.ndarray, " 3"]
+    centre_mm: Float[np.ndarray, "3"]
     side_mm: float
 
     @property

@@ -5,13 +5,14 @@ Source: `Scan.cluster_annotations`, `Annotation.volume` and `Annotation.centroid
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from datasets.readings import ATTRIBUTES, Reading, Scan
+from datasets.readings import Reading, Scan
 
 MAX_READERS = 4
 SHRINK = 0.9
@@ -35,23 +36,19 @@ class Nodule:
         """Mean malignancy over the readers, 1..5."""
         return sum(reading.malignancy for reading in self.readings) / len(self.readings)
 
-    @property
-    def ratings(self) -> tuple[float, ...]:
-        """Mean ratings over the readers, in the order of `ATTRIBUTES`."""
-        return tuple(
-            sum(reading.ratings[name] for reading in self.readings) / len(self.readings) for name in ATTRIBUTES
-        )
+    def rating(self, name: str) -> float:
+        """Return the mean of one attribute's rating over the readers."""
+        return sum(reading.ratings[name] for reading in self.readings) / len(self.readings)
 
-    @property
+    @cached_property
     def diameter_mm(self) -> float:
         """Mean over the readers of the equivalent diameter."""
         return float(np.mean([equivalent_diameter_mm(reading, self.scan) for reading in self.readings]))
 
-    @property
-    def centre_mm(self) -> Float[np.ndarray, " 3"]:
+    @cached_property
+    def centre_mm(self) -> Float[np.ndarray, "3"]:
         """Mean over the readers of their centroid: z, row x spacing and column x spacing."""
-        centroids = [centroid_mm(reading, self.scan) for reading in self.readings]
-        return np.asarray(np.mean(centroids, axis=0))
+        return np.asarray(np.mean([centroid_mm(reading, self.scan) for reading in self.readings], axis=0))
 
 
 def cluster(scan: Scan) -> list[Nodule]:
@@ -66,17 +63,24 @@ def cluster(scan: Scan) -> list[Nodule]:
     if not readings:
         return []
     points = [_points(reading) for reading in readings]
-    tolerance = scan.slice_thickness_mm
-    distance = _distances(points, tolerance)
-    while True:
-        count, group = connected_components(distance <= tolerance, directed=False)
-        if np.bincount(group).max() <= MAX_READERS or tolerance * SHRINK < MIN_TOLERANCE:
-            break
-        tolerance *= SHRINK
-    members = [np.flatnonzero(group == number) for number in range(count)]
+    group = groups(_distances(points, scan.slice_thickness_mm), scan.slice_thickness_mm)
+    members = [np.flatnonzero(group == number) for number in range(group.max() + 1)]
     height = [np.mean([points[i].mean(axis=0)[2] for i in rows]) for rows in members]
-    order = sorted(range(count), key=lambda number: height[number])
+    order = sorted(range(len(members)), key=lambda number: height[number])
     return [Nodule(scan, tuple(readings[i] for i in members[number])) for number in order]
+
+
+def groups(distance: Float[np.ndarray, "readings readings"], tolerance: float) -> Int[np.ndarray, " readings"]:
+    """Return connected components of readings at most `tolerance` apart, shrunk until none has more than four.
+
+    >>> groups(np.abs(np.subtract.outer([0, 1, 2, 3, 5.0], [0, 1, 2, 3, 5.0])), 2.0)
+    array([0, 0, 0, 0, 1], dtype=int32)
+    """
+    while True:
+        _, group = connected_components(distance <= tolerance, directed=False)
+        if np.bincount(group).max() <= MAX_READERS or tolerance * SHRINK < MIN_TOLERANCE:
+            return np.asarray(group)
+        tolerance *= SHRINK
 
 
 def equivalent_diameter_mm(reading: Reading, scan: Scan) -> float:
@@ -103,7 +107,7 @@ def volume_mm3(reading: Reading, scan: Scan) -> float:
     return volume
 
 
-def centroid_mm(reading: Reading, scan: Scan) -> Float[np.ndarray, " 3"]:
+def centroid_mm(reading: Reading, scan: Scan) -> Float[np.ndarray, "3"]:
     """Return the mean of all outline points (`Annotation.centroid`), as z, row x spacing, column x spacing."""
     row, column, level = _points(reading).mean(axis=0)
     z = np.interp(level, np.arange(len(scan.slice_z_mm)), scan.slice_z_mm)

@@ -3,15 +3,12 @@
 Source: Lei et al., CLIP-Lung, MICCAI 2023, section 3.1.
 """
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from benchmark.contracts import InputError, Protocol
 
-LabelRule = Literal["published", "text"]
-LABEL_RULES: dict[LabelRule, str] = {
+LABEL_RULES: dict[str, str] = {
     "published": "mean malignancy <= 2.5 benign, >= 3.5 malignant, unsure between",
     "text": "mean malignancy < 2.5 benign, > 3.5 malignant, unsure between",
 }
@@ -29,7 +26,7 @@ DATASETS: dict[str, Protocol] = {
 
 
 def labels(
-    malignancy: Float[np.ndarray, " nodules"], label_set: str, rule: LabelRule = "published"
+    malignancy: Float[np.ndarray, " nodules"], label_set: str, rule: str = "published"
 ) -> Int[np.ndarray, " nodules"]:
     """Return class indices into `LABEL_SETS[label_set]`, and -1 for nodules that the label set leaves out.
 

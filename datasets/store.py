@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from benchmark.contracts import Cohort, InputError
-from datasets.protocols import LABEL_SETS, LabelRule, labels
+from datasets.protocols import LABEL_SETS, labels
 
 FORMAT = 1
 ARRAYS = ("volumes", "malignancy", "ratings", "diameter_mm")
@@ -51,7 +50,7 @@ def load(path: Path) -> Cohort:
     if not path.is_file():
         raise InputError(f"there is no prepared cohort {path}: run the command again to prepare it")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             fields: dict[str, Any] = {name: stored[name] for name in ARRAYS}
             fields |= json.loads(str(stored["meta"]))
         if fields.pop("format") != FORMAT:
@@ -61,14 +60,14 @@ def load(path: Path) -> Cohort:
         fields["reading_ids"] = tuple(map(tuple, fields["reading_ids"]))
         cohort = Cohort(**fields)
         whole = content_hash(cohort) == cohort.content_hash
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage can surface in any layer below
         raise InputError(f"cannot read the prepared cohort {path} ({error}): delete it and run again") from error
     if not whole:
         raise InputError(f"the prepared cohort {path} does not match its own hash: delete it and run again")
     return cohort
 
 
-def write_csv(cohort: Cohort, path: Path, rule: LabelRule, fold_of: Int[np.ndarray, " nodules"]) -> None:
+def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> None:
     """Write a row per nodule: ids, mean ratings, diameter, class indices (empty where left out) and fold."""
     columns: dict[str, Any] = {
         "nodule_id": cohort.nodule_ids,
