@@ -1,16 +1,16 @@
 """What other digits would do: the audit's power, and the smallest change that mends a row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from benchmark.consistency import Row, Sizes, demands, fits, numerators
+from benchmark.audit.consistency import Row, Rule, Sizes, demands, fits, fitting_sizes, numerators
 
 
-def chance(row: Row, sizes: Sizes, reach: int = 5) -> float:
+def chance(row: Row, sizes: Sizes, rule: Rule = "nearest", reach: int = 5) -> float:
     """Return the exact share of arbitrary rows that would fit these sizes.
 
     An arbitrary row has each of this row's numbers replaced, independently, by any printable number at most `reach`
@@ -20,16 +20,16 @@ def chance(row: Row, sizes: Sizes, reach: int = 5) -> float:
     n, classes = np.array(sizes), len(sizes)
     choices = []
     for k in range(classes):
-        low, high = numerators(windows[1 + k], n[k], row.whole)
+        low, high = numerators(windows[1 + k], n[k], row.whole, rule)
         choices.append([(r, c) for r, a, b in zip(windows[1 + k], low, high, strict=True) for c in range(a, b + 1)])
-    least, most = numerators(windows[0], n.sum(), row.whole)
+    least, most = numerators(windows[0], n.sum(), row.whole, rule)
     grids: dict[tuple[int, ...], Any] = {}
     for choice in product(*choices):
         correct = np.array([c for _, c in choice])
         right = correct.sum()
         hits = np.flatnonzero((least <= right) & (right <= most))
         if len(hits):
-            grid = _f1_grid(correct, n, windows[1 + classes :], row)
+            grid = _f1_grid(correct, n, windows[1 + classes :], row, rule)
             for hit in hits:
                 key = (int(hit), *(int(r) for r, _ in choice))
                 grids[key] = grids[key] | grid if key in grids else grid
@@ -41,13 +41,14 @@ def _f1_grid(
     sizes: Int[np.ndarray, " classes"],
     windows: list[Int[np.ndarray, "..."]],
     row: Row,
+    rule: Rule,
 ) -> Bool[np.ndarray, "..."]:
     """Return which combinations of F1 scores, an axis for each class, fit this diagonal."""
     errors = sizes.sum() - correct.sum()
     shape = tuple(len(window) for window in windows)
     allowed, least, most = np.ones(shape, dtype=bool), np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for k, window in enumerate(windows):
-        first, last = demands(correct[k], sizes[k], window, errors, row.whole, "nearest")
+        first, last = demands(correct[k], sizes[k], window, errors, row.whole, rule)
         axis = tuple(-1 if j == k else 1 for j in range(len(windows)))
         allowed &= (first <= last).reshape(axis)
         least += first.reshape(axis)
@@ -71,6 +72,18 @@ def altered(row: Row) -> Int[np.ndarray, "many numbers"]:
 def digit_power(row: Row, sizes: Sizes) -> float:
     """Return the share of all single altered last digits with which the row would no longer fit these sizes."""
     return float(1 - fits(np.array([sizes]), altered(row), row.whole, row.outside).mean())
+
+
+def altered_share(row: Row, limit: int) -> float:
+    """Return the share of single altered last digits with which the row, by itself, fits some sizes up to the limit."""
+    rows = [_row(line, row) for line in altered(row)]
+    return sum(len(fitting_sizes(other, limit)) > 0 for other in rows) / len(rows)
+
+
+def _row(scores: Int[np.ndarray, " numbers"], like: Row) -> Row:
+    accuracy, *rest = map(int, scores)
+    half = len(rest) // 2
+    return replace(like, accuracy=accuracy, recalls=tuple(rest[:half]), f1s=tuple(rest[half:]))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from math import comb, exp, inf, log
 import numpy as np
 from jaxtyping import Bool, Int
 
-from benchmark.alterations import chance
-from benchmark.consistency import Row, Sizes, fitting_sizes
+from benchmark.audit.alterations import chance
+from benchmark.audit.consistency import Row, Sizes, fitting_sizes
 
 PROOF = 1e-6
 

@@ -6,9 +6,6 @@ sum(S) / (folds * N): recalls and accuracy are again tied by integers, and a row
 Mean F1 scores are freer, since F1 is not linear, and for them only examples prove anything: folds are made from one
 matrix of the pooled sizes, dealt out evenly, and then made as uneven as the printed F1 scores ask for. Where no example
 turns up, the question stays open. Folds of different sizes tie nothing: there the audit has no power at all.
-
-What the printed deviations can say is a matter of chance instead: between folds of N different nodules the accuracy
-varies by sampling alone.
 """
 
 from collections.abc import Sequence
@@ -18,9 +15,9 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
-from scipy.stats import chi2
+from jaxtyping import Bool, Int
 
-from benchmark.consistency import Matrix, Row, Sizes, example, numerators
+from benchmark.audit.consistency import Matrix, Row, Sizes, example, numerators
 
 _TRIES = 4_000  # patterns of unevenness
 
@@ -47,12 +44,9 @@ class FoldMean:
 
 def mean_of_folds(row: Row, sizes: Sizes, folds: int) -> FoldMean:
     """Decide whether the row can be a mean over folds that each have these class sizes."""
-    n = folds * np.array(sizes)
-    low, high = numerators(np.array(row.recalls), n, row.whole)
-    least, most = numerators(np.array(row.accuracy), n.sum(), row.whole)
-    if (low > high).any() or least > most or low.sum() > most or high.sum() < least:
+    if not tied(row.scores[None], sizes, row.whole, folds)[0]:
         return FoldMean("impossible")
-    for pooled in _pooled(row, tuple(map(int, n)), low.tolist(), high.tolist()):
+    for pooled in _pooled(row, tuple(folds * n for n in sizes)):
         reach = int(_TRIES ** (1 / len(sizes)) - 1) // 2
         for shifts in sorted(product(range(-reach, reach + 1), repeat=len(sizes)), key=lambda s: sum(map(abs, s))):
             matrices = _uneven(_dealt(pooled, folds), shifts)
@@ -61,14 +55,26 @@ def mean_of_folds(row: Row, sizes: Sizes, folds: int) -> FoldMean:
     return FoldMean("undecided")
 
 
-def _pooled(row: Row, sizes: Sizes, low: list[int], high: list[int]) -> list[Matrix]:
+def tied(scores: Int[np.ndarray, "many numbers"], sizes: Sizes, whole: int, folds: int) -> Bool[np.ndarray, " many"]:
+    """Return where integers S_k exist that print the recalls and the accuracy as means over the folds."""
+    n = folds * np.array(sizes)
+    low, high = numerators(scores[:, 1 : len(n) + 1], n, whole)
+    least, most = numerators(scores[:, 0], n.sum(), whole)
+    possible: Bool[np.ndarray, " many"] = (
+        (low <= high).all(axis=1) & (least <= most) & (low.sum(axis=1) <= most) & (high.sum(axis=1) >= least)
+    )
+    return possible
+
+
+def _pooled(row: Row, sizes: Sizes) -> list[Matrix]:
     """Return matrices of all folds together: one that prints the row, else those that print its recalls."""
     matrix = example(row, sizes)
     if matrix:
         return [matrix]
     if len(sizes) > 2 or row.outside:
         return []
-    corners = product(*(range(a, b + 1) for a, b in zip(low, high, strict=True)))
+    low, high = numerators(np.array(row.recalls), np.array(sizes), row.whole)
+    corners = product(*(range(int(a), int(b) + 1) for a, b in zip(low, high, strict=True)))
     return [((a, sizes[0] - a), (sizes[1] - b, b)) for a, b in corners]
 
 
@@ -111,21 +117,3 @@ def _prints(row: Row, matrices: Sequence[Matrix]) -> bool:
         scores += [Fraction(2 * right[k], sizes[k] + called[k]) for k in classes]
         means = [mean + score / len(matrices) for mean, score in zip(means, scores, strict=True)]
     return all(abs(2 * row.whole * m - 2 * int(p)) <= 1 for m, p in zip(means, row.scores, strict=True))
-
-
-def sampling_deviation(row: Row, sizes: Sizes) -> float:
-    """Return the standard deviation, in points, of the accuracy over test sets of these sizes, by sampling alone.
-
-    A nodule of class k is classified correctly with probability recall_k, independently of the others.
-    """
-    recalls = np.array(row.recalls) / row.whole
-    return float(100 * np.sqrt((np.array(sizes) * recalls * (1 - recalls)).sum()) / sum(sizes))
-
-
-def as_even(deviation: float, expected: float, folds: int) -> float:
-    """Return the chance that a sample standard deviation over folds comes out at most this small.
-
-    >>> round(as_even(0.5, 2.0, 5), 4)
-    0.0073
-    """
-    return float(chi2.cdf((folds - 1) * (deviation / expected) ** 2, folds - 1))
