@@ -77,7 +77,12 @@ def grid_of(scan: Scan) -> Grid:
 
 
 def crop_of(nodule: Nodule) -> Crop:
-    """Return the nodule's crop: its readers' mean centroid, and twice their mean equivalent diameter."""
+    """Return the nodule's crop, a cube.
+
+    Its centre is the mean over the readers of pylidc's `centroid` (the mean of a reader's outline points). Its side
+    is twice the mean over the readers of the equivalent diameter: that of the sphere with pylidc's `volume`. What
+    pylidc calls `diameter`, the longest axis in a slice, is not used.
+    """
     return Crop(nodule.centre_mm, SIDE_PER_DIAMETER * nodule.diameter_mm)
 
 
@@ -109,7 +114,7 @@ def resample(volume: Num[np.ndarray, "slices rows columns"], grid: Grid, crop: C
         within = crop.voxel_mm * ((np.arange(points) + 0.5) / points - 0.5)
         where = np.interp((centres[:, None] + within).ravel(), axis, np.arange(len(axis)))
         below = np.minimum(where.astype(np.int64), len(axis) - 2)
-        part = np.expand_dims(where - below, tuple(range(1, 3)))
+        part = (where - below)[:, None, None]
         moved = np.moveaxis(result, number, 0)
         fine = moved[below] * (1 - part) + moved[below + 1] * part
         mean = fine.reshape(SIZE, points, *moved.shape[1:]).mean(axis=1)

@@ -4,12 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from datasets import phantom
 from datasets.cohort import choose
@@ -40,7 +36,7 @@ def rows(nodules: Sequence[Nodule]) -> dict[str, list[Nodule]]:
     read = [nodule for nodule in nodules if len(nodule.readings) >= 3 and nodule.diameter_mm >= 8]
     ground_glass = [nodule for nodule in read if nodule.rating("texture") <= 1.5]
     calcified = [
-        nodule for nodule in read if all(r.ratings["calcification"] != phantom.ABSENT for r in nodule.readings)
+        nodule for nodule in read if all(r.ratings["calcification"] != phantom.Calcium.ABSENT for r in nodule.readings)
     ]
     spiculated = [nodule for nodule in read if nodule.rating("spiculation") >= 4.5]
     looks = [*spread(ground_glass, 2), *spread(calcified, 2), *spread(spiculated, 2)]
@@ -51,8 +47,10 @@ def main() -> None:
     """Draw the picture."""
     parser = argparse.ArgumentParser(description="Draw 24 phantom nodules.")
     parser.add_argument("out", type=Path, help="where to write the PNG")
+    out = parser.parse_args().out
     chosen = rows(choose())
-    figure, axes = plt.subplots(len(chosen), 6, figsize=(7.6, 6.3))
+    figure = Figure(figsize=(7.6, 6.3))
+    axes = figure.subplots(len(chosen), 6)
     for row, (name, nodules) in zip(axes, chosen.items(), strict=True):
         for axis, nodule in zip(row, nodules, strict=True):
             image = phantom.render(nodule)[SIZE // 2]
@@ -62,7 +60,7 @@ def main() -> None:
         row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8)
     figure.text(0.5, 0.012, CAPTION, ha="center", fontsize=7.5)
     figure.subplots_adjust(left=0.075, right=0.995, bottom=0.085, top=0.995, wspace=0.04, hspace=0.13)
-    figure.savefig(parser.parse_args().out, dpi=120)
+    figure.savefig(out, dpi=120)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ looks the same whatever else is rendered, in whatever order.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from jaxtyping import Bool, Int16
@@ -23,8 +24,6 @@ from datasets.crops import Grid
 from datasets.nodules import Nodule
 from datasets.readings import Scan
 
-POPCORN, LAMINATED, SOLID, NON_CENTRAL, CENTRAL, ABSENT = range(1, 7)  # LIDC's calcification ratings
-
 SOLID_HU, GROUND_GLASS_HU = 45.0, -640.0
 LIMITS_HU = (-1000, 1500)
 MARGIN = 3  # scan voxels around the crop, so that blurring sees its neighbours
@@ -32,8 +31,19 @@ MARGIN = 3  # scan voxels around the crop, so that blurring sees its neighbours
 Mask = Bool[np.ndarray, "slices rows columns"]
 
 
+class Calcium(IntEnum):
+    """LIDC's calcification ratings: names, not a scale."""
+
+    POPCORN = 1
+    LAMINATED = 2
+    SOLID = 3
+    NON_CENTRAL = 4
+    CENTRAL = 5
+    ABSENT = 6
+
+
 def volumes(nodules: Sequence[Nodule]) -> Int16[np.ndarray, "nodules 32 32 32"]:
-    """Render nodules."""
+    """Render nodules in their order."""
     return np.stack([render(nodule) for nodule in nodules])
 
 
@@ -78,23 +88,23 @@ def calcification(random: np.random.Generator, nodule: Nodule, deep: Volume, gri
         grid: Where.
     """
     seen = sorted(reading.ratings["calcification"] for reading in nodule.readings)
-    seen = [rating for rating in seen if rating != ABSENT]
+    seen = [rating for rating in seen if rating != Calcium.ABSENT]
     amount = random.uniform(300, 900) * len(seen) / len(nodule.readings)
-    match max(seen, key=seen.count, default=ABSENT):
-        case 1:
+    match max(seen, key=seen.count, default=Calcium.ABSENT):
+        case Calcium.POPCORN:
             bright = smoothstep(1.5 * grain(random, grid, 1.6) + 0.2)
-        case 2:
+        case Calcium.LAMINATED:
             bright = 0.5 + 0.5 * np.cos(4 * np.pi * (1 - deep))
-        case 3:
+        case Calcium.SOLID:
             bright = smoothstep(deep / 0.4)
-        case 4:
+        case Calcium.NON_CENTRAL:
             k, i, j = random.choice(np.argwhere(deep > 0))
             spot = np.array([grid.slice_mm[k], grid.row_mm[i], grid.column_mm[j]])
             far = sum(offset**2 for offset in grid.offsets(spot))
             bright = np.exp(-far / (2 * (0.4 + 0.12 * nodule.diameter_mm) ** 2))
-        case 5:
+        case Calcium.CENTRAL:
             bright = smoothstep((deep - 0.35) / 0.3)
-        case _:
+        case _:  # absent
             bright = np.zeros(grid.shape)
     return amount * bright
 
@@ -116,7 +126,7 @@ class Scanner:
     def image(self, random: np.random.Generator, scene: Volume, grid: Grid) -> Volume:
         """Blur a scene and add noise of the scan's own grain."""
         blur = self.blur_mm / grid.spacing_mm[1]
-        height = 0.35 * self.thickness_mm / grid.spacing_mm[0]
+        height = 0.45 * self.thickness_mm / grid.spacing_mm[0]
         white = gaussian_filter(random.standard_normal(scene.shape), (height, blur, blur))
         noise = white - 0.6 * gaussian_filter(white, (0.0, 1.7 * blur, 1.7 * blur))  # filtered back-projection: no lows
         return np.asarray(gaussian_filter(scene, (0.3, blur, blur)) + self.noise_hu / noise.std() * noise)
@@ -125,6 +135,6 @@ class Scanner:
 def scanner_of(scan: Scan) -> Scanner:
     """Return the scan's scanner: a smooth or sharp kernel, and more noise for sharp kernels and thin slices."""
     random = np.random.Generator(np.random.PCG64(list(hashlib.sha256(scan.series_uid.encode()).digest())))
-    blur = random.uniform(0.42, 0.68)
+    blur = random.uniform(0.45, 0.72)
     noise = 12 * (32 / 12) ** random.random() * (0.55 / blur) * (2.5 / scan.slice_thickness_mm) ** 0.5
     return Scanner(blur, noise, scan.slice_thickness_mm)

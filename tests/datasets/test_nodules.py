@@ -67,11 +67,11 @@ def test_no_reading_is_lost_or_used_twice(nodules):
 
 
 def test_tolerance_shrinks_by_a_tenth_until_no_group_is_above_four():
-    chain = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
+    chain = 1.15 * np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
     gap = chain.copy()
-    gap[2, 3] = gap[3, 2] = 1.2  # 1.3 joins all six, 1.3 * 0.9 = 1.17 does not
+    gap[2, 3] = gap[3, 2] = 1.2  # 1.3 joins all six; 1.3 * 0.9 = 1.17 parts them there and nowhere else
     assert groups(gap, 1.3).tolist() == [0, 0, 0, 1, 1, 1]
-    assert groups(chain, 1.0).tolist() == [0, 1, 2, 3, 4, 5]
+    assert groups(chain, 1.3).tolist() == [0, 1, 2, 3, 4, 5]
     assert groups(chain / 100, 1.0).tolist() == [0] * 6  # the tolerance never falls below 0.1
 
 
