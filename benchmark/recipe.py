@@ -56,19 +56,19 @@ class Preset:
     nodules: int | None = None
 
 
-_SMALL_ENCODER = EncoderSpec(channels=(16, 32, 64, 64), layers=(1, 1, 1, 1), stem="deep")
+_SMALL_ENCODER = EncoderSpec(channels=(8, 16, 32, 64), layers=(1, 1, 1, 1), stem="deep")
 _SMALL_TOWER = TextTowerSpec(name="random", width=64, layers=2, heads=2)
 
 PRESETS: dict[str, Preset] = {
     "smoke": Preset(
-        recipe=Recipe(epochs=1, batch_size=32, lr=0.02),
+        recipe=Recipe(epochs=1, batch_size=32, lr=0.1, warmup=0.1, nesterov=True, weight_decay=5e-4),
         encoder=_SMALL_ENCODER,
         text_tower=_SMALL_TOWER,
         nodules=200,
         purpose="does it run? one epoch on 200 nodules; its numbers mean nothing",
     ),
     "quick": Preset(
-        recipe=Recipe(epochs=10, batch_size=32, lr=0.05, warmup=0.1, nesterov=True, weight_decay=5e-4),
+        recipe=Recipe(epochs=6, batch_size=32, lr=0.1, warmup=0.1, nesterov=True, weight_decay=5e-4),
         encoder=_SMALL_ENCODER,
         text_tower=_SMALL_TOWER,
         purpose="all nodules, a small encoder and a random text tower; minutes on a laptop",
