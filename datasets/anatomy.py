@@ -111,6 +111,9 @@ def wall(random: np.random.Generator, crop: Crop, grid: Grid, out: Vector, pleur
     depth = project(grid, crop.centre_mm, normal)
     aside = sum(offset**2 for offset in grid.offsets(crop.centre_mm)) - depth**2
     depth = depth + aside / (2 * WALL_RADIUS_MM) - pleura_mm
+    behind = smoothstep(depth / grid.spacing_mm[1] + 0.5)
+    if not behind.any():
+        return behind, behind
 
     layers = grain(random, grid, 2.0)
     fat = smoothstep((depth - 2.5 + 1.5 * layers) / 1.5) * smoothstep((7 - depth + 2 * layers) / 2)
@@ -123,7 +126,7 @@ def wall(random: np.random.Generator, crop: Crop, grid: Grid, out: Vector, pleur
     for part, inner in ((bone, radius), (marrow, radius - 1.5)):
         paint(Tube(np.stack([spot - along, spot + along]), np.full(2, inner)), part, grid, 1.5)
     hu = hu + bone * (CORTEX_HU + marrow * (MARROW_HU - CORTEX_HU) - hu)
-    return hu, smoothstep(depth / grid.spacing_mm[1] + 0.5)
+    return hu, behind
 
 
 def paint(tube: Tube, coverage: Volume, grid: Grid, soft_mm: float) -> None:

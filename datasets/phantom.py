@@ -72,9 +72,10 @@ def tissue(random: np.random.Generator, nodule: Nodule, mask: Mask, grid: Grid) 
     deep = distance_transform_edt(mask, sampling=grid.spacing_mm)
     deep = deep / deep.max()
     solid = (nodule.rating("texture") - 1) / 4
-    core = smoothstep((deep + 0.22 * grain(random, grid, 1.5) - 1.7 * (1 - solid) + 0.5) / 0.3)
-    ground = GROUND_GLASS_HU + 160 * solid + 30 * random.standard_normal() + 45 * grain(random, grid, 1.2)
-    meat = SOLID_HU + 15 * random.standard_normal() + 15 * grain(random, grid, 1.5)
+    mottle = grain(random, grid, 1.4)
+    core = smoothstep((deep + 0.22 * mottle - 1.7 * (1 - solid) + 0.5) / 0.3)
+    ground = GROUND_GLASS_HU + 160 * solid + 30 * random.standard_normal() + 45 * mottle
+    meat = SOLID_HU + 15 * random.standard_normal() + 15 * mottle
     return np.asarray(ground + core * (meat - ground) + calcification(random, nodule, deep, grid))
 
 
