@@ -1,4 +1,4 @@
-"""What every method promises, whatever it computes. A method joins by being in METHODS."""
+"""What every method promises, whatever it computes. A method joins by being in METHODS or ABLATIONS."""
 
 from functools import cache
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmark.contracts import Batch, EncoderSpec, Method, Task, TextTowerSpec
-from methods import METHODS
+from methods import ABLATIONS, METHODS
 
 CLASS_NAMES = {2: ("benign", "malignant"), 3: ("benign", "unsure", "malignant")}
 ATTRIBUTES = (
@@ -15,7 +15,7 @@ ATTRIBUTES = (
     *("margin", "lobulation", "spiculation", "texture"),
 )
 
-pytestmark = [pytest.mark.parametrize("num_classes", [2, 3]), pytest.mark.parametrize("key", METHODS)]
+pytestmark = [pytest.mark.parametrize("num_classes", [2, 3]), pytest.mark.parametrize("key", METHODS | ABLATIONS)]
 
 
 def build(key: str, num_classes: int, seed: int = 0) -> Method:
@@ -28,7 +28,9 @@ def build(key: str, num_classes: int, seed: int = 0) -> Method:
         encoder=EncoderSpec(channels=(8, 8, 16, 64), layers=(1, 1, 1, 1), stem="deep"),
         text_tower=TextTowerSpec(name="random", width=64, layers=1, heads=1),
     )
-    return METHODS[key](task)
+    if key in METHODS:
+        return METHODS[key](task)
+    return ABLATIONS[key].method(task, **ABLATIONS[key].hyperparameters)
 
 
 @cache

@@ -1,0 +1,178 @@
+"""CLIP-Lung: a classifier trained beside contrasts of grouped feature maps with class and attribute texts.
+
+Paper: Lei et al., CLIP-Lung: textual knowledge-guided lung nodule malignancy prediction, MICCAI 2023, pp. 403-412,
+doi 10.1007/978-3-031-43990-2_38. Equation numbers are the paper's.
+
+Symbols: F_t -> groups (16 vectors of D); l_t -> prompts.context; h, l'_t = h(F_t / |F_t|) -> prompts.meta_net;
+    C_k -> class features of "l_1+l'_1 .. l_16+l'_16 class_k."; A_m -> attribute_features; v -> ratings, w = softmax(v)
+    (1) -> weights; ln(1/tau) -> logit_scale; L = L_CE + L_IC + alpha L_IA + beta L_CA (5).
+Readings where the paper is silent:
+    T = 16 is the only number of vectors of d = 512 in a 512 x 4 x 4 map. Group t is the map's t-th sixteenth of the
+    channels, flattened: channels t D/16 up to (t+1) D/16, each with its 16 places.
+    The classifier sees the map's spatial mean, as CE's does: both start and predict alike, and at the same cost.
+    L_CE is in every row of Table 3: (5) always has it, the table ticks only the others, and without it no gradient
+    would reach the classifier that predicts.
+    The context starts at N(0, 0.02), CoOp's choice where no words are given: sixteen tokens fit no phrase.
+Deviations, each with the printed form as an option unless it says otherwise:
+    (3) and (4) as printed (`attribute_loss="literal"`) do not do what the text says. A cosine ignores the length of
+    w_m A_m, so the weights cancel; and a sum of -log softmax over all m is least where all attributes are equally
+    close. The default, "soft_target", weighs the log softmax by w: its optimum is softmax = w, and uniform weights
+    give the printed sum over M T. "scaled_logit" multiplies the logits by w and sums over all m.
+    L_IC, and "soft_target" over rows, average where the paper sums, so that alpha and beta weigh like with like (no
+    option for L_IC: the sum is T times it).
+    The context precedes the class, as in CoCoOp and the released code; `class_first=True` is the paper's c_k + l.
+    h sees F_t scaled to length one (released code), no option. Weight decay spares the temperature.
+Defaults: alpha = 1, beta = 0.5, tau from 0.07, learned (paper), never below 0.01 (CLIP); hidden layer D/16 (CoCoOp).
+    attr_scale = "raw" is (1) on the mean ratings. LIDC's scales do not all rise with their word: calcification 6 is
+    "absent", and internal structure ends at 4. "presence" maps each to 1 (absent) .. 5 (present) before (1).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.contracts import Batch, Method, Task
+from methods._encoder import Encoder
+from methods._prompts import (
+    ConditionalPrompts,
+    image_class_loss,
+    random_context,
+    require_attributes,
+    require_four_by_four,
+)
+from methods._text import cosine_logits, encode_texts, shared_tower
+
+GROUPS = 16
+LOSSES = ("ic", "ia", "ca")
+ATTRIBUTE_LOSSES = ("soft_target", "literal", "scaled_logit")
+ATTR_SCALES = ("raw", "presence")
+SCALE_ENDS = {"calcification": (6.0, 1.0), "internal structure": (1.0, 4.0)}  # absent, present; others 1, 5
+
+
+def group_channels(maps: Float[Tensor, "batch width 4 4"]) -> Float[Tensor, "batch 16 width"]:
+    """Cut a map into 16 groups of neighbouring channels, each flattened to one vector."""
+    return maps.reshape(len(maps), GROUPS, maps.shape[1])
+
+
+def presence(ratings: Float[Tensor, "batch attributes"], names: Sequence[str]) -> Float[Tensor, "batch attributes"]:
+    """Map LIDC's ratings linearly to 1 (what the word says is absent) .. 5 (present).
+
+    >>> presence(torch.tensor([[6.0, 4.0, 2.0]]), ("calcification", "internal structure", "margin"))
+    tensor([[1., 5., 2.]])
+    """
+    ends = torch.tensor([SCALE_ENDS.get(name, (1.0, 5.0)) for name in names]).to(ratings)
+    return 1 + 4 * (ratings - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
+
+
+def attribute_loss(
+    features: Float[Tensor, "batch rows width"],
+    attributes: Float[Tensor, "attributes width"],
+    weights: Float[Tensor, "batch attributes"],
+    logit_scale: Float[Tensor, ""],
+    reading: str = "soft_target",
+) -> Float[Tensor, " batch"]:
+    """Return L_IA (3), where rows are an image's groups, or L_CA (4), where they are its class features.
+
+    Args:
+        features: Of any length.
+        attributes: Text features A_m, of length one.
+        weights: w, of sum one.
+        logit_scale: ln(1 / tau).
+        reading: `"soft_target"`, `"literal"` or `"scaled_logit"`; see the top of the file.
+    """
+    if reading == "literal":
+        weighted = functional.normalize(weights[..., None] * attributes, dim=-1)
+        return -cosine_logits(features, weighted[:, None], logit_scale).log_softmax(dim=-1).sum(dim=(1, 2))
+    logits = cosine_logits(features, attributes, logit_scale)
+    if reading == "scaled_logit":
+        return -(weights[:, None] * logits).log_softmax(dim=-1).sum(dim=(1, 2))
+    return -(weights[:, None] * logits.log_softmax(dim=-1)).sum(dim=2).mean(dim=1)
+
+
+class ClipLung(Method):
+    """Encoder, spatial mean, one linear layer; texts in training only.
+
+    Args:
+        task: What to work on.
+        losses: Which of L_IC, L_IA and L_CA to add to L_CE: `"ic"`, `"ia"`, `"ca"`.
+        alpha: Weight of L_IA.
+        beta: Weight of L_CA.
+        attribute_loss: The reading of (3) and (4).
+        attr_scale: Ratings as they are (`"raw"`), or all rising with the word (`"presence"`).
+        class_first: Put the class before the context.
+    """
+
+    title = "CLIP-Lung"
+    reads_text = True
+    undecayed = ("logit_scale",)
+    attribute_features: Tensor
+
+    def __init__(
+        self,
+        task: Task,
+        losses: Sequence[str] = LOSSES,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        attribute_loss: str = "soft_target",
+        attr_scale: str = "raw",
+        class_first: bool = False,
+    ) -> None:
+        super().__init__()
+        if not losses or set(losses) - set(LOSSES):
+            raise ValueError(f"CLIP-Lung's losses must be some of {', '.join(LOSSES)}, not {losses!r}")
+        for name, value, known in (
+            ("attribute_loss", attribute_loss, ATTRIBUTE_LOSSES),
+            ("attr_scale", attr_scale, ATTR_SCALES),
+        ):
+            if value not in known:
+                raise ValueError(f"CLIP-Lung's {name} must be one of {', '.join(known)}, not {value!r}")
+        require_attributes(task)
+        require_four_by_four(task)
+        tower = shared_tower(task)
+        self.tower_facts = tower.facts()
+        self.losses, self.alpha, self.beta = tuple(losses), alpha, beta
+        self.reading, self.attr_scale, self.attribute_names = attribute_loss, attr_scale, task.attribute_names
+        self.encoder = Encoder(task)
+        self.classifier = nn.Linear(self.encoder.width, task.num_classes)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        attributes = encode_texts(tower, [f"{name}." for name in task.attribute_names])
+        self.register_buffer("attribute_features", attributes, persistent=False)
+        self.prompts = None
+        if {"ic", "ca"} & set(losses):
+            context = random_context(GROUPS, tower.width)
+            self.prompts = ConditionalPrompts(tower, task.class_names, context, class_first)
+
+    def facts(self) -> dict[str, Any]:
+        """Return which text tower it was."""
+        return {"text_tower": self.tower_facts}
+
+    def weights(self, ratings: Float[Tensor, "batch attributes"]) -> Float[Tensor, "batch attributes"]:
+        """Return the attributes' weights (1)."""
+        return (presence(ratings, self.attribute_names) if self.attr_scale == "presence" else ratings).softmax(dim=1)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return L_CE and the chosen terms, times alpha and beta."""
+        maps = self.encoder(batch.images)
+        groups, weights = group_channels(maps), self.weights(batch.attributes)
+        fixed = self.attribute_features, weights, self.logit_scale, self.reading
+        terms = {"ce": functional.cross_entropy(self.classifier(maps.mean(dim=(2, 3))), batch.labels)}
+        if self.prompts is not None:
+            classes = self.prompts(groups)
+            if "ic" in self.losses:
+                logits = cosine_logits(groups, classes[:, None], self.logit_scale)
+                terms["ic"] = image_class_loss(logits, batch.labels).mean()
+            if "ca" in self.losses:
+                terms["ca"] = self.beta * attribute_loss(classes, *fixed).mean()
+        if "ia" in self.losses:
+            terms["ia"] = self.alpha * attribute_loss(groups, *fixed).mean()
+        return terms
+
+    def predict_proba(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch classes"]:
+        """Return the classifier's softmax; no text is read."""
+        logits: Tensor = self.classifier(self.encoder.pooled(images))
+        return logits.softmax(dim=1)
