@@ -10,11 +10,9 @@ import sys
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process: faster under load, and repeatable
 
 import argparse
-import hashlib
-import importlib.util
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,23 +23,25 @@ from jaxtyping import Int
 from rich.console import Console
 
 from benchmark import commandline, console
-from benchmark.contracts import Cohort, InputError, Protocol, Task, TextTowerSpec
+from benchmark.contracts import Cohort, InputError, Method, Protocol, Task, TextTowerSpec
 from benchmark.executor import execute
+from benchmark.identity import identity_of
 from benchmark.recipe import PRESETS, Preset
-from benchmark.records import FitRecord, FitSpec, Run, versions
+from benchmark.records import FitSpec, Run, versions
 from benchmark.references import REFERENCES
 from benchmark.report import Provenance, write_table
 from benchmark.runner import run_fit, run_reference
-from benchmark.tables import Row
+from benchmark.tables import Found, Table, accuracy_table, comparison_table, row_of
 from datasets import DATASETS, SOURCES
 from datasets import cohort as cohorts
 from datasets.folds import assign, fold
 from datasets.protocols import LABEL_RULES, labels
-from methods import METHODS
+from methods import ABLATIONS, METHODS, PAPER
 from methods._tower import load_text_tower
 
 HERE = Path(__file__).resolve().parent
-TABLES = {"table1": ("Table 1", ("A",)), "table2": ("Table 2", ("B", "C"))}
+TABLES = (("table1", "Table 1", ("A",)), ("table2", "Table 2", ("B", "C")))
+ABLATION_TITLE = "Table 3: losses of CLIP-Lung (cross-entropy is in every row)"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Job:
 
 def run_job(job: Job) -> str:
     """Do one job, in whatever process; return the status of its record."""
-    load_plugins(job.plugins)
+    commandline.load_plugins(job.plugins)
     run = Run(job.folder, job.identity)
     cohort, fold_of = load_cohort(job.cohort_file, job.label_rule, job.preset.folds)
     classes = labels(cohort.malignancy, job.spec.label_set, job.label_rule)
@@ -71,8 +71,9 @@ def run_job(job: Job) -> str:
     shape = cohort.volumes.shape[1:]
     task = Task(len(names), names, cohort.attribute_names, shape, job.preset.encoder, job.preset.text_tower)
     device = torch.device(worker_device(job.device))
-    method = METHODS[job.spec.method]
-    return run_fit(run, job.spec, method, {}, task, job.preset.recipe, cohort, rows, classes, device).status
+    method, hyperparameters = method_of(job.spec.method)
+    recipe, title = job.preset.recipe, title_of(job.spec.method)
+    return run_fit(run, job.spec, method, hyperparameters, task, recipe, cohort, rows, classes, device, title).status
 
 
 @lru_cache(maxsize=1)
@@ -91,39 +92,6 @@ def worker_device(device: str) -> str:
     return f"cuda:{hash(get_worker().name) % torch.cuda.device_count()}"
 
 
-@lru_cache
-def load_plugins(files: tuple[Path, ...]) -> None:
-    """Run each plugin file once a process; it calls `methods.register`."""
-    for file in files:
-        spec = importlib.util.spec_from_file_location(file.stem, file) if file.is_file() else None
-        if spec is None or spec.loader is None:
-            raise InputError(f"the plugin {file} is no Python file; --plugin takes the path of one")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[file.stem] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise InputError(f"the plugin {file} does not load: {type(error).__name__}: {error}") from error
-
-
-def identity_of(
-    cohort: Cohort, fold_of: Int[np.ndarray, " nodules"], label_rule: str, preset_name: str, preset: Preset
-) -> dict[str, Any]:
-    """Return what all fits of a run must share to be comparable."""
-    return {
-        "source": cohort.source,
-        "cohort": cohort.content_hash,
-        "nodules": len(cohort),
-        "label_rule": label_rule,
-        "folds": preset.folds,
-        "fold_assignment": hashlib.sha256(np.asarray(fold_of, dtype="<i8").tobytes()).hexdigest(),
-        "preset": preset_name,
-        "recipe": asdict(preset.recipe),
-        "encoder": asdict(preset.encoder),
-        "text_tower": {key: value for key, value in asdict(preset.text_tower).items() if key != "path"},
-    }
-
-
 def choices() -> list[tuple[str, str, str]]:
     """Return all that can be chosen: option, choice, what it is."""
     found = []
@@ -131,8 +99,10 @@ def choices() -> list[tuple[str, str, str]]:
         tested = ", ".join(protocol.class_names[k] for k in protocol.test_classes)
         what = f"{protocol.title}: train on {', '.join(protocol.class_names)}; test on {tested}"
         found.append(("--datasets", key, what))
-    for key, method in METHODS.items():
-        found.append(("--methods", key, method.title + " (reads the text tower)" * method.reads_text))
+    for key in dict.fromkeys([*METHODS, *ABLATIONS]):
+        table = "" if key in METHODS else ", Table 3"
+        text = ", reads the text tower" if method_of(key)[0].reads_text else ""
+        found.append(("--methods", key, title_of(key) + table + text))
     found += [("--preset", key, preset.purpose) for key, preset in PRESETS.items()]
     found += [("--source", key, source.note) for key, source in SOURCES.items()]
     return found + [("--label-rule", key, what) for key, what in LABEL_RULES.items()]
@@ -150,21 +120,47 @@ def name_fits(protocols: Sequence[Protocol], methods: Sequence[str], folds: int,
     ]
 
 
+def method_of(key: str) -> tuple[type[Method], dict[str, Any]]:
+    """Return a method, or an ablation's method, with the hyperparameters that differ from its defaults."""
+    if key in ABLATIONS:
+        return ABLATIONS[key].method, ABLATIONS[key].hyperparameters
+    return METHODS[key], {}
+
+
 def title_of(key: str) -> str:
     """Return a row's name in print."""
-    return REFERENCES[key][0] if key in REFERENCES else METHODS[key].title
+    if key in REFERENCES:
+        return REFERENCES[key][0]
+    return ABLATIONS[key].title if key in ABLATIONS else METHODS[key].title
+
+
+def tables_of(keys: Sequence[str], methods: Sequence[str], found: Found, folds: int) -> dict[str, Table]:
+    """Lay the paper's tables out for the chosen datasets and methods, by file name."""
+    references = [row_of(key, title_of(key), "reference", found) for key in REFERENCES]
+    rows = [
+        row_of(key, title_of(key), "method" if key in PAPER else "added", found) for key in methods if key in METHODS
+    ]
+    tables = {}
+    for name, title, members in TABLES:
+        if chosen := [DATASETS[key] for key in members if key in keys]:
+            tables[name] = comparison_table(title, chosen, [*rows, *references], folds)
+    if any(key in ABLATIONS and key not in METHODS for key in methods):
+        chosen = [DATASETS[key] for key in keys]
+        ablated = [row_of(key, row.ticked, "method", found) for key, row in ABLATIONS.items() if key in methods]
+        tables["table3"] = accuracy_table(ABLATION_TITLE, chosen, [*ablated, *references], folds)
+    return tables
 
 
 def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     """Do what the command line asks; return the exit status."""
     out, err = console.consoles()
     plugins = tuple(file.resolve() for file in args.plugin)
-    load_plugins(plugins)
+    commandline.load_plugins(plugins)
     if args.list:
         console.print_choices(out, choices())
         return 0
     keys = commandline.choose_all("dataset", args.datasets, DATASETS)
-    methods = commandline.choose_all("method", args.methods, METHODS)
+    methods = commandline.choose_all("method", args.methods, dict.fromkeys([*METHODS, *ABLATIONS]))
     commandline.choose("source", args.source, SOURCES)
     commandline.choose("label rule", args.label_rule, LABEL_RULES)
     device = commandline.choose_device(args.device)
@@ -192,7 +188,6 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         train([Job(spec, *place) for spec in missing], workers, args.scheduler, err)
         found |= {spec: records.read(spec) for spec in missing}
 
-    rows = rows_of(found, methods)
     origin = Provenance(
         cohort=cohort,
         identity=records.identity,
@@ -200,12 +195,11 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         rule_note=LABEL_RULES[args.label_rule],
         is_sample=preset.nodules is not None,
         seeds=args.seeds,
-        reads_text=any(METHODS[key].reads_text for key in methods),
+        reads_text=any(method_of(key)[0].reads_text for key in methods),
     )
     console.print_notes(out, origin.notes())
-    for name, (title, members) in TABLES.items():
-        if chosen := [DATASETS[key] for key in members if key in keys]:
-            write_table(folder, name, title, chosen, rows, origin, out)
+    for name, table in tables_of(keys, methods, found, preset.folds).items():
+        write_table(folder, name, table, origin, out)
     out.print(f"\nWritten to {folder}", soft_wrap=True)
     failed = [spec for spec, record in found.items() if record is None or record.status == "failed"]
     if failed:
@@ -215,7 +209,7 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
 
 def check_text_tower(methods: Sequence[str], spec: TextTowerSpec) -> None:
     """Refuse to start a run whose text tower cannot be had; a random tower always can."""
-    if spec.name == "openai" and any(METHODS[key].reads_text for key in methods):
+    if spec.name == "openai" and any(method_of(key)[0].reads_text for key in methods):
         try:
             load_text_tower(spec)
         except ValueError as error:
@@ -245,18 +239,6 @@ def train(jobs: Sequence[Job], workers: int, scheduler: str | None, err: Console
                 advance(done, len(jobs), now)
         except ConnectionError as error:
             raise InputError(f"{error}; check the address given with --scheduler") from error
-
-
-def rows_of(found: dict[FitSpec, FitRecord | None], methods: Sequence[str]) -> list[Row]:
-    """Gather the records by row: the methods in the registry's order, then the references."""
-    rows = []
-    for key in [*methods, *REFERENCES]:
-        by_label_set: dict[str, list[FitRecord]] = {}
-        for spec, record in found.items():
-            if spec.method == key and record is not None:
-                by_label_set.setdefault(spec.label_set, []).append(record)
-        rows.append(Row(key, title_of(key), "reference" if key in REFERENCES else "method", by_label_set))
-    return rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,9 +2,12 @@
 
 import argparse
 import difflib
+import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -130,3 +133,18 @@ def choose_workers(number: int | None, device: str) -> int:
     if device != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def load_plugins(files: tuple[Path, ...]) -> None:
+    """Run each plugin file once a process; it calls `methods.register`."""
+    for file in files:
+        spec = importlib.util.spec_from_file_location(file.stem, file) if file.is_file() else None
+        if spec is None or spec.loader is None:
+            raise InputError(f"the plugin {file} is no Python file; --plugin takes the path of one")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[file.stem] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise InputError(f"the plugin {file} does not load: {type(error).__name__}: {error}") from error

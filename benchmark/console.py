@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import rich.table
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from benchmark.records import FitSpec
-from benchmark.tables import COMPARISON, Row, Section, column_title, differences, footnotes, grid
+from benchmark.tables import COMPARISON, Table, differences, footnotes, grid
 
 Advance = Callable[[int, int, str], None]
 _LEFT: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 0)}
@@ -51,7 +51,7 @@ def progress(console: Console, title: str, unit: str) -> Iterator[Advance]:
 
 def print_choices(console: Console, choices: Sequence[tuple[str, str, str]]) -> None:
     """Print all that can be chosen: option, choice, what it is."""
-    table = Table("Option", "Choice", "What it is", pad_edge=False)
+    table = rich.table.Table("Option", "Choice", "What it is", pad_edge=False)
     for index, line in enumerate(choices):
         ends = index + 1 < len(choices) and choices[index + 1][0] != line[0]
         table.add_row(*map(escape, line), end_section=ends)
@@ -67,7 +67,7 @@ def print_plan(
     run: Path,
 ) -> None:
     """Print which fits there are, which have a record and which would be trained."""
-    table = Table("Row", "Classes", "Fits", "Have a record", "To do", pad_edge=False)
+    table = rich.table.Table("Row", "Classes", "Fits", "Have a record", "To do", pad_edge=False)
     for method, label_set in dict.fromkeys((spec.method, spec.label_set) for spec in specs):
         fits = {spec for spec in specs if (spec.method, spec.label_set) == (method, label_set)}
         counts = len(fits), len(fits & done), len(fits - done)
@@ -83,31 +83,30 @@ def print_notes(console: Console, notes: Sequence[str]) -> None:
         console.print(f"· {escape(note)}", highlight=False)
 
 
-def print_table(
-    console: Console, title: str, tag: str, rows: Sequence[Row], sections: Sequence[Section], folds: int
-) -> None:
-    """Print a table's sections, each with its comparison, and the footnotes below; narrow enough for 80 columns."""
+def print_table(console: Console, table: Table, tag: str) -> None:
+    """Print a table's blocks, each with its comparisons, and the footnotes below; narrow enough for 80 columns."""
     console.print()
-    console.rule(f"[bold]{escape(title)}[/bold] · {escape(tag)}", align="left")
-    for section in sections:
-        table = Table(title=escape(section.title), box=box.SIMPLE_HEAD, **_LEFT)
-        table.add_column("\nMethod", no_wrap=True)
-        for metric in section.metrics:
-            table.add_column(column_title(metric).replace(" ", "\n"), justify="right", vertical="bottom", no_wrap=True)
-        body = grid(rows, section, folds, ("[bold]", "[/bold]"))
-        for index, (row, line) in enumerate(zip(rows, body, strict=True)):
-            ends = index + 1 < len(rows) and rows[index + 1].kind != row.kind
+    console.rule(f"[bold]{escape(table.title)}[/bold] · {escape(tag)}", align="left")
+    for block in table.blocks:
+        grille = rich.table.Table(title=escape(block.title), box=box.SIMPLE_HEAD, **_LEFT)
+        grille.add_column("\nMethod", no_wrap=True)
+        for column in block.columns:
+            heading = column.heading.replace(" ", "\n")
+            grille.add_column(heading, justify="right", vertical="bottom", no_wrap=True)
+        body = grid(table, block, ("[bold]", "[/bold]"))
+        for index, (row, line) in enumerate(zip(table.rows, body, strict=True)):
+            ends = index + 1 < len(table.rows) and table.rows[index + 1].kind != row.kind
             style = "dim" if row.kind == "reference" else None
-            table.add_row(escape(row.title), *(c.replace(" ± ", "±") for c in line), style=style, end_section=ends)
-        console.print(table)
-        compared = differences(rows, section, 1 / (folds - 1))
-        if compared:
-            baseline = next(row.title for row in rows if row.kind == "method")
-            table = Table(title=f"Accuracy against {escape(baseline)}, in points", box=box.SIMPLE_HEAD, **_LEFT)
-            for number, heading in enumerate(COMPARISON):
-                table.add_column(heading, justify="right" if number else "left", no_wrap=True)
-            for line in compared:
-                table.add_row(*map(escape, line))
-            console.print(table)
-    for note in footnotes(rows, sections):
+            grille.add_row(escape(row.title), *(c.replace(" ± ", "±") for c in line), style=style, end_section=ends)
+        console.print(grille)
+        for section in block.compared:
+            if compared := differences(table, section):
+                title = f"{section.title}, accuracy against {table.rows[0].title}, in points"
+                lines = rich.table.Table(title=escape(title), box=box.SIMPLE_HEAD, **_LEFT)
+                for number, heading in enumerate(COMPARISON):
+                    lines.add_column(heading, justify="right" if number else "left", no_wrap=True)
+                for line in compared:
+                    lines.add_row(*map(escape, line))
+                console.print(lines)
+    for note in footnotes(table):
         console.print(f"· {escape(note)}", style="yellow", highlight=False)

@@ -1,6 +1,5 @@
 """What a run says about itself, and the files it leaves: the notes at the head of every table, and the tables."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,10 @@ from typing import Any
 from rich.console import Console
 
 from benchmark.console import print_table
-from benchmark.contracts import Cohort, Protocol
+from benchmark.contracts import Cohort
 from benchmark.records import write_atomically
-from benchmark.tables import Row, Section, csv_text, latex, markdown
+from benchmark.render import csv_text, latex, markdown
+from benchmark.tables import Table
 
 
 @dataclass(frozen=True)
@@ -81,24 +81,9 @@ class Provenance:
         }
 
 
-def write_table(
-    folder: Path,
-    name: str,
-    title: str,
-    protocols: Sequence[Protocol],
-    rows: Sequence[Row],
-    origin: Provenance,
-    out: Console,
-) -> None:
-    """Write one table as Markdown, CSV and LaTeX, and print it.
-
-    The protocols' first decisions come first, as in the paper; the others stand behind them.
-    """
-    sections = [Section(protocol, protocol.decisions[0]) for protocol in protocols]
-    sections += [Section(protocol, beside) for protocol in protocols for beside in protocol.decisions[1:]]
-    heading = f"{title}: {', '.join(protocol.title for protocol in protocols)}"
-    notes, folds = origin.notes(), origin.identity["folds"]
-    write_atomically(folder / f"{name}.md", markdown(heading, notes, rows, sections, folds))
-    write_atomically(folder / f"{name}.tex", latex(heading, notes, rows, sections, folds))
-    write_atomically(folder / f"{name}.csv", csv_text(rows, sections, origin.facts()))
-    print_table(out, heading, origin.tag(), rows, sections, folds)
+def write_table(folder: Path, name: str, table: Table, origin: Provenance, out: Console) -> None:
+    """Write one table as Markdown, CSV and LaTeX, and print it."""
+    write_atomically(folder / f"{name}.md", markdown(table, origin.notes()))
+    write_atomically(folder / f"{name}.tex", latex(table, origin.notes()))
+    write_atomically(folder / f"{name}.csv", csv_text(table, origin.facts()))
+    print_table(out, table, origin.tag())

@@ -1,28 +1,34 @@
-"""Tables: a pure function of records. Columns stand in the paper's order; every file says what its numbers are."""
+"""What stands in the tables: a pure function of records, in the paper's order. `render.py` makes text of it."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from tabulate import tabulate
 
 from benchmark.contracts import Decision, Protocol
 from benchmark.metrics import scores
-from benchmark.records import FitRecord
+from benchmark.records import FitRecord, FitSpec
 from benchmark.statistics import corrected_t_test, holm, sample_std, smallest_detectable_difference
 
-Kind = Literal["method", "reference"]
+Kind = Literal["method", "added", "reference"]
+Found = dict[FitSpec, FitRecord | None]
 COMPARISON = ("Method", "Difference", "Smallest detectable", "p (Holm)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
-    """One line of every table: a method or a reference, with its records on each label set."""
+    """One line of a table, with its records on each label set.
+
+    Attributes:
+        key: Names the fits.
+        title: As printed.
+        kind: A method of the paper, one added to it, or a reference that no training made.
+        records: By label set.
+    """
 
     key: str
     title: str
@@ -70,8 +76,83 @@ class Section:
         return ["accuracy", *(f"{score}_{name}" for name in names for score in ("recall", "f1"))]
 
 
-def column_title(metric: str) -> str:
-    """Return a column's heading, e.g. `"Benign F1"` for `"f1_benign"`."""
+@dataclass(frozen=True)
+class Column:
+    """One score of one section."""
+
+    section: Section
+    metric: str
+    heading: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that stand side by side, and the sections whose accuracies are compared below them."""
+
+    title: str
+    columns: tuple[Column, ...]
+    compared: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper.
+
+    Attributes:
+        title: E.g. `"Table 1: LIDC-A"`.
+        rows: Methods first, references last; the first is what the others are compared with.
+        blocks: Those of the paper first, others behind.
+        folds: How many folds a full cell rests on.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    blocks: tuple[Block, ...]
+    folds: int
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """All sections of the blocks, each once."""
+        return tuple(dict.fromkeys(column.section for block in self.blocks for column in block.columns))
+
+
+def block_of(section: Section) -> Block:
+    """Return a section's scores side by side."""
+    columns = tuple(Column(section, metric, metric_title(metric)) for metric in section.metrics)
+    return Block(section.title, columns, (section,))
+
+
+def accuracies_of(sections: Sequence[Section]) -> Block:
+    """Return several sections' accuracies side by side."""
+    columns = tuple(Column(section, "accuracy", section.protocol.title) for section in sections)
+    return Block("Accuracy", columns, tuple(sections))
+
+
+def comparison_table(title: str, protocols: Sequence[Protocol], rows: Sequence[Row], folds: int) -> Table:
+    """Lay out every score of the protocols: their first decisions as in the paper, the others behind."""
+    sections = [Section(protocol, protocol.decisions[0]) for protocol in protocols]
+    sections += [Section(protocol, decision) for protocol in protocols for decision in protocol.decisions[1:]]
+    title = f"{title}: {', '.join(protocol.title for protocol in protocols)}"
+    return Table(title, tuple(rows), tuple(map(block_of, sections)), folds)
+
+
+def accuracy_table(title: str, protocols: Sequence[Protocol], rows: Sequence[Row], folds: int) -> Table:
+    """Lay out the accuracies alone, under the protocols' first decisions."""
+    sections = [Section(protocol, protocol.decisions[0]) for protocol in protocols]
+    return Table(title, tuple(rows), (accuracies_of(sections),), folds)
+
+
+def row_of(key: str, title: str, kind: Kind, found: Found) -> Row:
+    """Gather a row's records by label set."""
+    by_label_set: dict[str, list[FitRecord]] = {}
+    for spec, record in found.items():
+        if spec.method == key and record is not None:
+            by_label_set.setdefault(spec.label_set, []).append(record)
+    return Row(key, title, kind, by_label_set)
+
+
+def metric_title(metric: str) -> str:
+    """Return a score's heading, e.g. `"Benign F1"` for `"f1_benign"`."""
     score, _, name = metric.partition("_")
     return f"{name.capitalize()} {'F1' if score == 'f1' else score}" if name else score.capitalize()
 
@@ -89,19 +170,21 @@ def fold_scores(records: Sequence[FitRecord], section: Section) -> dict[int, dic
     }
 
 
+@cache
 def cells(row: Row, section: Section) -> dict[str, Cell]:
     """Return a row's scores on a section; empty where no fold is finished."""
     by_fold = list(fold_scores(row.records.get(section.protocol.label_set, []), section).values())
     return {metric: Cell(np.array([s[metric] for s in by_fold])) for metric in (by_fold[0] if by_fold else {})}
 
 
-def best(rows: Sequence[Row], section: Section) -> dict[str, float]:
-    """Return for each printed metric the highest mean of a method, in percent as printed."""
-    found = [cells(row, section) for row in rows if row.kind == "method"]
-    return {
-        metric: max((round(100 * c[metric].mean, 1) for c in found if metric in c), default=math.nan)
-        for metric in section.metrics
-    }
+def best(rows: Sequence[Row], column: Column) -> float:
+    """Return the highest mean of a trained row, in percent as printed; NaN if there is none."""
+    means = [
+        round(100 * cell.mean, 1)
+        for row in rows
+        if row.kind != "reference" and (cell := cells(row, column.section).get(column.metric)) is not None
+    ]
+    return max((mean for mean in means if not math.isnan(mean)), default=math.nan)
 
 
 def printed(cell: Cell | None, folds: int) -> str:
@@ -114,28 +197,29 @@ def printed(cell: Cell | None, folds: int) -> str:
     return text if len(cell.values) == folds else f"{text} (n={len(cell.values)})"
 
 
-def grid(rows: Sequence[Row], section: Section, folds: int, bold: tuple[str, str]) -> list[list[str]]:
-    """Return a section's body as printed cells, the best value of each column between the `bold` marks."""
-    top = best(rows, section)
+def grid(table: Table, block: Block, bold: tuple[str, str]) -> list[list[str]]:
+    """Return a block's body as printed cells, row by row, each column's best between the `bold` marks."""
+    top = {column: best(table.rows, column) for column in block.columns}
     body = []
-    for row in rows:
-        found = cells(row, section)
+    for row in table.rows:
         line = []
-        for metric in section.metrics:
-            cell = found.get(metric)
-            text = printed(cell, folds)
-            is_best = row.kind == "method" and cell is not None and round(100 * cell.mean, 1) == top[metric]
+        for column in block.columns:
+            cell = cells(row, column.section).get(column.metric)
+            text = printed(cell, table.folds)
+            is_best = row.kind != "reference" and cell is not None and round(100 * cell.mean, 1) == top[column]
             line.append(f"{bold[0]}{text}{bold[1]}" if is_best else text)
         body.append(line)
     return body
 
 
-def footnotes(rows: Sequence[Row], sections: Sequence[Section]) -> list[str]:
+def footnotes(table: Table) -> list[str]:
     """Say why cells are missing or rest on fewer folds."""
     notes = []
-    for row in rows:
-        for label_set in dict.fromkeys(section.protocol.label_set for section in sections):
-            titles = ", ".join(dict.fromkeys(s.protocol.title for s in sections if s.protocol.label_set == label_set))
+    for row in table.rows:
+        for label_set in dict.fromkeys(section.protocol.label_set for section in table.sections):
+            titles = ", ".join(
+                dict.fromkeys(s.protocol.title for s in table.sections if s.protocol.label_set == label_set)
+            )
             missed = [r for r in row.records.get(label_set, []) if r.status != "done"]
             for reason in dict.fromkeys(r.reason for r in missed):
                 folds = sorted({r.spec.fold for r in missed if r.reason == reason})
@@ -146,14 +230,15 @@ def footnotes(rows: Sequence[Row], sections: Sequence[Section]) -> list[str]:
     return notes
 
 
-def differences(rows: Sequence[Row], section: Section, test_over_train: float) -> list[list[str]]:
-    """Compare every method's accuracy with the first method's, fold by fold.
+def differences(table: Table, section: Section) -> list[list[str]]:
+    """Compare every trained row's accuracy with the first row's, fold by fold.
 
     Returns:
         Lines of title, mean difference in points, smallest difference that these folds could have shown at
         p < 0.05, and the p-value of the corrected resampled t-test, Holm-adjusted over the lines.
     """
-    methods = [row for row in rows if row.kind == "method"]
+    methods = [row for row in table.rows if row.kind != "reference"]
+    test_over_train = 1 / (table.folds - 1)
     by_row = [fold_scores(row.records.get(section.protocol.label_set, []), section) for row in methods]
     lines, p_values = [], []
     for row, found in zip(methods[1:], by_row[1:], strict=True):
@@ -165,69 +250,3 @@ def differences(rows: Sequence[Row], section: Section, test_over_train: float) -
         lines.append([row.title, f"{100 * delta.mean():+.1f}", f"{100 * least:.1f}"])
         p_values.append(corrected_t_test(delta, test_over_train))
     return [[*line, f"{p:.3f}"] for line, p in zip(lines, holm(p_values), strict=True)]
-
-
-def markdown(title: str, notes: Sequence[str], rows: Sequence[Row], sections: Sequence[Section], folds: int) -> str:
-    """Return a table as Markdown, with its notes before and its comparisons behind."""
-    parts = [f"# {title}", *(f"- {note}" for note in notes), ""]
-    for section in sections:
-        headers = ["Method", *map(column_title, section.metrics)]
-        body = grid(rows, section, folds, ("**", "**"))
-        lines = [[_marked(row), *line] for row, line in zip(rows, body, strict=True)]
-        parts += [f"## {section.title}", "", tabulate(lines, headers, tablefmt="pipe", disable_numparse=True), ""]
-        compared = differences(rows, section, 1 / (folds - 1))
-        if compared:
-            parts += [
-                f"Accuracy against {next(row.title for row in rows if row.kind == 'method')}, in points:",
-                "",
-                tabulate(
-                    compared, COMPARISON, tablefmt="pipe", disable_numparse=True, colalign=("left", *3 * ("right",))
-                ),
-                "",
-            ]
-    parts += [f"- {note}" for note in footnotes(rows, sections)]
-    return "\n".join(parts).rstrip() + "\n"
-
-
-def latex(title: str, notes: Sequence[str], rows: Sequence[Row], sections: Sequence[Section], folds: int) -> str:
-    """Return a table as LaTeX, its notes in the caption."""
-    parts = []
-    for section in sections:
-        headers = ["Method", *map(column_title, section.metrics)]
-        body = grid(rows, section, folds, (r"\textbf{", "}"))
-        lines = [
-            [_tex(_marked(row)), *(cell.replace("±", r"$\pm$") for cell in line)]
-            for row, line in zip(rows, body, strict=True)
-        ]
-        parts += [
-            r"\begin{table}",
-            rf"\caption{{{_tex(f'{title}: {section.title}. ' + ' '.join(notes))}}}",
-            tabulate(lines, headers, tablefmt="latex_raw", disable_numparse=True),
-            r"\end{table}",
-        ]
-    parts += [f"% {note}" for note in footnotes(rows, sections)]
-    return "\n".join(parts) + "\n"
-
-
-def csv_text(rows: Sequence[Row], sections: Sequence[Section], facts: dict[str, str]) -> str:
-    """Return all metrics of a table as CSV, a line per row, section and metric; `facts` stand on every line."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["dataset", "decision", "method", "title", "kind", "metric", "mean", "std", "n", *facts])
-    for section in sections:
-        for row in rows:
-            for metric, cell in cells(row, section).items():
-                numbers = [f"{cell.mean:.6f}", f"{cell.std:.6f}", len(cell.values)]
-                head = [section.protocol.key, section.decision, row.key, row.title, row.kind, metric]
-                writer.writerow([*head, *numbers, *facts.values()])
-    return out.getvalue()
-
-
-def _marked(row: Row) -> str:
-    return row.title if row.kind == "method" else f"(reference) {row.title}"
-
-
-def _tex(text: str) -> str:
-    for plain, escaped in (("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#"), ("±", r"$\pm$")):
-        text = text.replace(plain, escaped)
-    return text

@@ -37,6 +37,7 @@ METHODS: dict[str, type[Method]] = {
     "clm": CumulativeLink,
     "ordinal_clip": OrdinalClip,
 }
+PAPER = ("ce", "poisson", "nsb", "udm", "corf", "clip", "cocoop", "clip_lung")  # the rows of its Tables 1 and 2
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,14 @@ class Ablation:
     method: type[Method] = ClipLung
 
     @property
+    def ticked(self) -> str:
+        """As printed in Table 3, e.g. `IC + IA`."""
+        return " + ".join(loss.upper() for loss in self.losses)
+
+    @property
     def title(self) -> str:
-        """As printed, e.g. `CLIP-Lung (IC + IA)`; the method's own where nothing is left out."""
-        ticked = " + ".join(loss.upper() for loss in self.losses)
-        return f"{self.method.title} ({ticked})" if self.hyperparameters else self.method.title
+        """As printed elsewhere, e.g. `CLIP-Lung (IC + IA)`; the method's own where nothing is left out."""
+        return f"{self.method.title} ({self.ticked})" if self.hyperparameters else self.method.title
 
 
 _ABLATIONS = [

@@ -55,6 +55,25 @@ def test_a_and_b_share_their_fits(finished):
     assert sorted(p.name for p in (finished / "fits").iterdir()) == ["three", "two"]
 
 
+def test_table_3_stands_for_the_rows_that_leave_losses_out(tmp_path, capsys):
+    chosen = [
+        "--methods",
+        "clip_lung",
+        "clip_lung_ic",
+        "--datasets",
+        "A",
+        "--workers",
+        "0",
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    status, out, _ = call(capsys, *SMOKE, *chosen)
+    text = (tmp_path / "r" / "table3.md").read_text()
+    assert status == 0 and "Table 3" in out and "| IC + IA + CA" in text and "| (reference) Majority" in text
+    assert "CLIP-Lung (IC)" not in (tmp_path / "r" / "table1.md").read_text()  # its rows stand in Table 3 alone
+    assert len(list((tmp_path / "r" / "fits" / "three" / "clip_lung").iterdir())) == 2
+
+
 def test_a_second_call_trains_nothing_and_changes_nothing(finished, capsys, monkeypatch):
     monkeypatch.setattr(run_all, "train", lambda *_: pytest.fail("it trained again"))
     before = files(finished)
@@ -165,7 +184,7 @@ def test_a_fit_that_breaks_is_a_footnote_and_status_1_and_the_rest_goes_on(capsy
     from benchmark.runner import seed_of
 
     monkeypatch.setattr(run_all, "METHODS", methods := dict(run_all.METHODS))
-    monkeypatch.setattr("methods.METHODS", methods)
+    monkeypatch.setattr("methods.METHODS", methods)  # so that the plugin does not stay registered
     plugin = tmp_path / "spoilt.py"
     plugin.write_text(PLUGIN.format(seed=seed_of(FitSpec("three", "spoilt", 1, 0))))
     out_folder = tmp_path / "out"

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from benchmark.records import FitSpec
-from benchmark.tables import Cell, Row, Section, cells, csv_text, differences, footnotes, latex, markdown, printed
+from benchmark.render import csv_text, latex, markdown
+from benchmark.tables import Cell, Row, Section, Table, accuracies_of, block_of, cells, differences, footnotes, printed
 from fakes import A, B, record
 
 SURE = np.eye(3).tolist()
@@ -21,6 +22,10 @@ def row(key: str, hits: list[int], kind: str = "method", seeds: int = 1) -> Row:
         for seed in range(seeds):
             records.append(record(FitSpec("three", key, fold, seed), labels, [SURE[d] for d in decided], title=key))
     return Row(key, key.upper(), kind, {"three": records})
+
+
+def table(rows: list[Row], sections: list[Section]) -> Table:
+    return Table("Table 9", tuple(rows), tuple(map(block_of, sections)), 5)
 
 
 def test_columns_stand_in_the_papers_order():
@@ -49,20 +54,20 @@ def test_a_missing_fold_shows_its_count():
 
 def test_the_best_method_is_bold_and_a_reference_never():
     rows = [row("ce", [6] * 5), row("best", [7] * 5), row("prior", [9] * 5, kind="reference")]
-    text = markdown("Table 2", ["a note"], rows, [RESTRICTED_B], 5)
+    text = markdown(table(rows, [RESTRICTED_B]), ["a note"])
     assert "**70.0 ± 0.0**" in text and "**90" not in text and "**60" not in text
     assert "(reference) PRIOR" in text and "- a note" in text
-    assert r"\textbf{70.0 $\pm$ 0.0}" in latex("Table 2", [], rows, [RESTRICTED_B], 5)
+    assert r"\textbf{70.0 $\pm$ 0.0}" in latex(table(rows, [RESTRICTED_B]), [])
 
 
 def test_b_shows_the_restricted_and_the_open_decision():
-    text = markdown("Table 2", [], [row("ce", [6] * 5)], [RESTRICTED_B, OPEN_B], 5)
+    text = markdown(table([row("ce", [6] * 5)], [RESTRICTED_B, OPEN_B]), [])
     assert text.index("decision among benign or malignant") < text.index("decision among all classes")
 
 
 def test_differences_are_paired_by_fold_and_carry_the_detectable_difference():
     rows = [row("ce", [5, 6, 7, 8, 9]), row("worse", [4, 5, 6, 7, 8]), row("mixed", [6, 5, 8, 7, 9])]
-    worse, mixed = differences(rows, RESTRICTED_B, 0.25)
+    worse, mixed = differences(table(rows, [RESTRICTED_B]), RESTRICTED_B)
     assert worse[:3] == ["WORSE", "-10.0", "0.0"] and worse[3] == "0.000"
     assert mixed[1] == "+0.0" and mixed[3] == "1.000"
 
@@ -76,19 +81,19 @@ def test_failed_and_unsupported_fits_are_footnotes():
         "method",
         {"three": [record(FitSpec("three", "gap", 0, 0), [], [], status="unsupported", reason="no text")]},
     )
-    notes = footnotes([good, gap], [RESTRICTED_B])
+    notes = footnotes(table([good, gap], [RESTRICTED_B]))
     assert notes == ["CE on LIDC-B failed on fold 4: it is nan", "Gap on LIDC-B does not apply: no text"]
-    text = markdown("Table 2", [], [good, gap], [RESTRICTED_B], 5)
+    text = markdown(table([good, gap], [RESTRICTED_B]), [])
     assert "(n=4)" in text and "it is nan" in text
 
 
 def test_a_table_without_any_finished_fit_is_still_a_table():
-    text = markdown("Table 1", [], [Row("ce", "CE", "method", {})], [OPEN_A], 5)
+    text = markdown(table([Row("ce", "CE", "method", {})], [OPEN_A]), [])
     assert "| CE" in text and " nan " not in text
 
 
 def test_every_csv_line_says_where_its_number_comes_from():
-    text = csv_text([row("ce", [6] * 5)], [RESTRICTED_B, OPEN_B], {"source": "phantom"})
+    text = csv_text(table([row("ce", [6] * 5)], [RESTRICTED_B, OPEN_B]), {"source": "phantom"})
     lines = list(csv.DictReader(io.StringIO(text)))
     assert all(line["source"] == "phantom" for line in lines)
     accuracy = next(line for line in lines if line["metric"] == "accuracy" and line["decision"] == "restricted")
@@ -96,5 +101,17 @@ def test_every_csv_line_says_where_its_number_comes_from():
 
 
 def test_latex_escapes_what_latex_reads():
-    text = latex("Table 1", ["50% of a_b & c"], [row("ce", [6] * 5)], [RESTRICTED_B], 5)
+    text = latex(table([row("ce", [6] * 5)], [RESTRICTED_B]), ["50% of a_b & c"])
     assert r"50\% of a\_b \& c" in text and r"\begin{tabular}" in text
+
+
+def test_accuracies_of_several_datasets_stand_side_by_side():
+    rows = [row("ic", [6] * 5), row("full", [7] * 5)]
+    text = markdown(Table("Table 3", tuple(rows), (accuracies_of([OPEN_A, RESTRICTED_B]),), 5), [])
+    assert "| Method   | LIDC-A         | LIDC-B         |" in text
+    assert "LIDC-A, accuracy against IC" in text and "LIDC-B (decision among benign or malignant), accuracy" in text
+
+
+def test_a_row_that_the_paper_does_not_have_is_marked():
+    text = markdown(table([row("ce", [6] * 5), row("coral", [5] * 5, kind="added")], [RESTRICTED_B]), [])
+    assert "(added) CORAL" in text

@@ -1,0 +1,71 @@
+"""Tables as text: Markdown, LaTeX and CSV. Every file says what its numbers are."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from benchmark.tables import COMPARISON, Row, Table, cells, differences, footnotes, grid
+
+_RIGHT = ("left", "right", "right", "right")
+
+
+def markdown(table: Table, notes: Sequence[str]) -> str:
+    """Return a table as Markdown, with its notes before and its comparisons behind."""
+    parts = [f"# {table.title}", "", *(f"- {note}" for note in notes), ""]
+    for block in table.blocks:
+        headers = ["Method", *(column.heading for column in block.columns)]
+        body = grid(table, block, ("**", "**"))
+        lines = [[marked(row), *line] for row, line in zip(table.rows, body, strict=True)]
+        parts += [f"## {block.title}", "", tabulate(lines, headers, "pipe", disable_numparse=True), ""]
+        for section in block.compared:
+            if compared := differences(table, section):
+                parts += [f"{section.title}, accuracy against {table.rows[0].title}, in points:", ""]
+                parts += [tabulate(compared, COMPARISON, "pipe", disable_numparse=True, colalign=_RIGHT), ""]
+    parts += [f"- {note}" for note in footnotes(table)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def latex(table: Table, notes: Sequence[str]) -> str:
+    """Return a table as LaTeX, its notes in the caption."""
+    parts = []
+    for block in table.blocks:
+        headers = ["Method", *(column.heading for column in block.columns)]
+        body = grid(table, block, (r"\textbf{", "}"))
+        lines = [
+            [_tex(marked(row)), *(cell.replace("±", r"$\pm$") for cell in line)]
+            for row, line in zip(table.rows, body, strict=True)
+        ]
+        parts += [
+            r"\begin{table}",
+            rf"\caption{{{_tex(f'{table.title}. {block.title}. ' + ' '.join(notes))}}}",
+            tabulate(lines, headers, "latex_raw", disable_numparse=True),
+            r"\end{table}",
+        ]
+    parts += [f"% {note}" for note in footnotes(table)]
+    return "\n".join(parts) + "\n"
+
+
+def csv_text(table: Table, facts: dict[str, str]) -> str:
+    """Return all metrics of a table as CSV, a line per section, row and metric; `facts` stand on every line."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["dataset", "decision", "method", "title", "kind", "metric", "mean", "std", "n", *facts])
+    for section in table.sections:
+        for row in table.rows:
+            for metric, cell in cells(row, section).items():
+                numbers = [f"{cell.mean:.6f}", f"{cell.std:.6f}", len(cell.values)]
+                head = [section.protocol.key, section.decision, row.key, row.title, row.kind, metric]
+                writer.writerow([*head, *numbers, *facts.values()])
+    return out.getvalue()
+
+
+def marked(row: Row) -> str:
+    """Return a row's title, marked where the paper does not have the row."""
+    return row.title if row.kind == "method" else f"({row.kind}) {row.title}"
+
+
+def _tex(text: str) -> str:
+    replacements = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"$\pm$", "<": r"$<$", ">": r"$>$"}
+    return "".join(replacements.get(character, character) for character in text)
