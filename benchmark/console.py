@@ -40,11 +40,11 @@ def progress(console: Console, title: str, unit: str) -> Iterator[Advance]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, speed_estimate_period=600) as bars:
-        bar = bars.add_task(escape(title), total=None, note="")
+        bar = bars.add_task(escape(title), total=None, note="", visible=False)  # until there is something to do
 
         def advance(done: int, total: int, now: str) -> None:
             note = f"left · {now}" if done < total else ""
-            bars.update(bar, completed=done, total=total, note=escape(note))
+            bars.update(bar, completed=done, total=total, note=escape(note), visible=True)
 
         yield advance
 

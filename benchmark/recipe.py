@@ -68,7 +68,7 @@ PRESETS: dict[str, Preset] = {
         purpose="does it run? one epoch on 200 nodules; its numbers mean nothing",
     ),
     "quick": Preset(
-        recipe=Recipe(epochs=6, batch_size=32, lr=0.1, warmup=0.1, nesterov=True, weight_decay=5e-4),
+        recipe=Recipe(epochs=5, batch_size=32, lr=0.1, warmup=0.1, nesterov=True, weight_decay=5e-4),
         encoder=_SMALL_ENCODER,
         text_tower=_SMALL_TOWER,
         purpose="all nodules, a small encoder and a random text tower; minutes on a laptop",
