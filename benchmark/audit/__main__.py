@@ -21,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
     options = parser.parse_args(arguments)
     try:
-        audits = [audit(load(path)) for path in options.files or sorted(PUBLISHED.glob("*.toml"))]
+        paths = options.files or sorted(PUBLISHED.glob("*.toml"))
+        if not paths:
+            raise InputError(f"{PUBLISHED}: holds no .toml file; name the file to audit")
+        audits = [audit(load(path)) for path in paths]
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """What other digits would do: the audit's power, and the smallest change that mends a row."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
 from itertools import combinations, product
 from typing import Any
 
@@ -10,51 +11,44 @@ from jaxtyping import Bool, Int
 from benchmark.audit.consistency import Row, Rule, Sizes, demands, fits, fitting_sizes, numerators
 
 
+@lru_cache(maxsize=4096)
 def chance(row: Row, sizes: Sizes, rule: Rule = "nearest", reach: int = 5) -> float:
     """Return the exact share of arbitrary rows that would fit these sizes.
 
     An arbitrary row has each of this row's numbers replaced, independently, by any printable number at most `reach`
     units of the last digit away: 11 ** 5 rows for two classes, 11 ** 7 for three.
     """
-    windows = [np.arange(max(0, p - reach), min(row.whole, p + reach) + 1) for p in map(int, row.scores)]
     n, classes = np.array(sizes), len(sizes)
-    choices = []
-    for k in range(classes):
-        low, high = numerators(windows[1 + k], n[k], row.whole, rule)
-        choices.append([(r, c) for r, a, b in zip(windows[1 + k], low, high, strict=True) for c in range(a, b + 1)])
-    least, most = numerators(windows[0], n.sum(), row.whole, rule)
-    grids: dict[tuple[int, ...], Any] = {}
-    for choice in product(*choices):
-        correct = np.array([c for _, c in choice])
-        right = correct.sum()
-        hits = np.flatnonzero((least <= right) & (right <= most))
-        if len(hits):
-            grid = _f1_grid(correct, n, windows[1 + classes :], row, rule)
-            for hit in hits:
-                key = (int(hit), *(int(r) for r, _ in choice))
-                grids[key] = grids[key] | grid if key in grids else grid
-    return float(sum(int(grid.sum()) for grid in grids.values()) / np.prod([float(len(w)) for w in windows]))
+    windows = row.scores[:, None] + np.arange(-reach, reach + 1)
+    printable = (windows >= 0) & (windows <= row.whole)
+    low, high = numerators(windows[1 : classes + 1], n[:, None], row.whole, rule)
+    least, most = numerators(windows[0], n.sum(keepdims=True), row.whole, rule)
+    diagonals = product(
+        *([(p, c) for p in range(len(low[k])) for c in range(low[k, p], high[k, p] + 1)] for k in range(classes))
+    )
+    fitting: dict[tuple[int, ...], Any] = {}  # by recalls and accuracy: which F1 scores fit some diagonal
+    for diagonal in diagonals:
+        places, correct = zip(*diagonal, strict=True)
+        for hit in np.flatnonzero((least <= sum(correct)) & (sum(correct) <= most)).tolist():
+            f1s = _f1s_that_fit(np.array(correct), n, windows[classes + 1 :], row, rule)
+            fitting[(hit, *places)] = f1s | fitting.get((hit, *places), False)
+    return float(sum(int(f1s.sum()) for f1s in fitting.values()) / np.prod(printable.sum(axis=1), dtype=float))
 
 
-def _f1_grid(
+def _f1s_that_fit(
     correct: Int[np.ndarray, " classes"],
     sizes: Int[np.ndarray, " classes"],
-    windows: list[Int[np.ndarray, "..."]],
+    windows: Int[np.ndarray, "classes window"],
     row: Row,
     rule: Rule,
 ) -> Bool[np.ndarray, "..."]:
     """Return which combinations of F1 scores, an axis for each class, fit this diagonal."""
-    errors = sizes.sum() - correct.sum()
-    shape = tuple(len(window) for window in windows)
-    allowed, least, most = np.ones(shape, dtype=bool), np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for k, window in enumerate(windows):
-        first, last = demands(correct[k], sizes[k], window, errors, row.whole, rule)
-        axis = tuple(-1 if j == k else 1 for j in range(len(windows)))
-        allowed &= (first <= last).reshape(axis)
-        least += first.reshape(axis)
-        most += last.reshape(axis)
-    allowed &= least <= errors
-    return allowed if row.outside else allowed & (most >= errors)
+    errors = sizes.sum(keepdims=True) - correct.sum()
+    f1s = windows.clip(0, row.whole)
+    first, last = demands(correct[:, None], sizes[:, None], f1s, errors, row.whole, rule)
+    allowed = np.asarray(reduce(np.logical_and.outer, (first <= last) & (f1s == windows)))
+    allowed &= reduce(np.add.outer, first) <= errors
+    return allowed if row.outside else allowed & (reduce(np.add.outer, last) >= errors)
 
 
 def altered(row: Row) -> Int[np.ndarray, "many numbers"]:

@@ -166,7 +166,7 @@ def fitting_sizes(row: Row, limit: int) -> Int[np.ndarray, "found classes"]:
     classes = len(row.recalls)
     attainable = []
     for recall in row.recalls:
-        least, most = numerators(np.array(recall), np.arange(limit + 1), row.whole)
+        least, most = numerators(np.array([recall]), np.arange(limit + 1), row.whole)
         attainable.append((least <= most) & (np.arange(limit + 1) > 0))
     # The class whose recall is farthest from the accuracy is bounded best, so it comes last.
     order = np.argsort(abs(np.array(row.recalls) - row.accuracy), kind="stable")
@@ -219,11 +219,11 @@ def _solutions(
     """Yield (c, E, least b, greatest b) for every diagonal that fits."""
     n, recalls, f1s = np.array(sizes), np.array(row.recalls), np.array(row.f1s)
     low, high = numerators(recalls, n, row.whole, rule)
-    least, most = numerators(np.array(row.accuracy), n.sum(), row.whole, rule)
+    least, most = numerators(np.array([row.accuracy]), n.sum(keepdims=True), row.whole, rule)
     for diagonal in product(*(range(a, b + 1) for a, b in zip(low, high, strict=True))):
         correct = np.array(diagonal)
         errors = int(n.sum() - correct.sum())
-        first, last = demands(correct, n, f1s, np.array(errors), row.whole, rule)
+        first, last = demands(correct, n, f1s, np.array([errors]), row.whole, rule)
         enough = row.outside or last.sum() >= errors
         if least <= correct.sum() <= most and (first <= last).all() and first.sum() <= errors and enough:
             yield correct, errors, first, last

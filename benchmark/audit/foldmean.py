@@ -59,7 +59,7 @@ def tied(scores: Int[np.ndarray, "many numbers"], sizes: Sizes, whole: int, fold
     """Return where integers S_k exist that print the recalls and the accuracy as means over the folds."""
     n = folds * np.array(sizes)
     low, high = numerators(scores[:, 1 : len(n) + 1], n, whole)
-    least, most = numerators(scores[:, 0], n.sum(), whole)
+    least, most = numerators(scores[:, 0], n.sum(keepdims=True), whole)
     possible: Bool[np.ndarray, " many"] = (
         (low <= high).all(axis=1) & (least <= most) & (low.sum(axis=1) <= most) & (high.sum(axis=1) >= least)
     )

@@ -84,7 +84,7 @@ def as_even(deviation: float, expected: float, folds: int) -> float:
     """Return the chance that a sample standard deviation over folds comes out at most this small.
 
     >>> round(as_even(0.5, 2.0, 5), 4)
-    0.0073
+    0.0072
     """
     return float(chi2.cdf((folds - 1) * (deviation / expected) ** 2, folds - 1))
 

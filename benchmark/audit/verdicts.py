@@ -192,7 +192,7 @@ def _rows_as_near(row: Row, change: Mend) -> int:
     return 1 + numbers * 2 * units + (pairs if count == 2 else 0)
 
 
-def _ease(misfit: Misfit) -> tuple[float, ...]:
+def _ease(misfit: Misfit) -> tuple[float | int, ...]:
     """Order by one number mended, digits cut, two numbers mended, none of these; then by the size of the change."""
     count, units = misfit.mend.size if misfit.mend else (inf, inf)
     if count == 1:
