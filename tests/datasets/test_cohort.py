@@ -77,7 +77,7 @@ def test_a_failure_while_rendering_leaves_no_file(tmp_path, monkeypatch):
     def fail(nodules):
         raise OSError("no space left")
 
-    monkeypatch.setitem(cohort.SOURCES, "phantom", cohort.Source(fail, ("phantom",)))
+    monkeypatch.setitem(cohort.SOURCES, "phantom", cohort.Source(fail, ("phantom",), "a note"))
     with pytest.raises(OSError, match="no space"):
         cohort.prepare("phantom", tmp_path, nodules=3)
     assert list(tmp_path.iterdir()) == []
