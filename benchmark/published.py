@@ -143,8 +143,8 @@ def _cells(
     table = file.mapping(here, {"place": str, "decimals": int, "columns": list, "rows": dict})
     columns = file.words((*here, "columns"))
     _check_columns(file, (*here, "columns"), columns, protocols)
-    if not 0 <= table["decimals"] <= 4:
-        file.fail((*here, "decimals"), f"must be 0 to 4, not {table['decimals']}")
+    if not 0 <= table["decimals"] <= 3:
+        file.fail((*here, "decimals"), f"must be 0 to 3, not {table['decimals']}")
     for method in file.mapping((*here, "rows")):
         key: Key = (*here, "rows", method)
         row = file.sequence(key)

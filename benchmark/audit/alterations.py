@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from benchmark.audit.consistency import Row, Rule, Sizes, demands, fits, fitting_sizes, numerators
+from benchmark.audit.consistency import Row, Rule, Sizes, demands, fits, numerators
+from benchmark.audit.search import MOST_CANDIDATES, candidate_count, fitting_sizes
 
 
 @lru_cache(maxsize=4096)
@@ -71,7 +72,8 @@ def digit_power(row: Row, sizes: Sizes) -> float:
 def altered_share(row: Row, limit: int) -> float:
     """Return the share of single altered last digits with which the row, by itself, fits some sizes up to the limit."""
     rows = [_row(line, row) for line in altered(row)]
-    return sum(len(fitting_sizes(other, limit)) > 0 for other in rows) / len(rows)
+    fitting = [candidate_count(other, limit) > MOST_CANDIDATES or len(fitting_sizes(other, limit)) for other in rows]
+    return sum(map(bool, fitting)) / len(rows)
 
 
 def _row(scores: Int[np.ndarray, " numbers"], like: Row) -> Row:
@@ -97,6 +99,13 @@ class Mend:
     def size(self) -> tuple[int, int]:
         """Numbers changed, and by how many units in all."""
         return len(self.changes), sum(abs(new - old) for _, old, new in self.changes)
+
+    def applied(self, row: Row) -> Row:
+        """Return the mended row."""
+        scores = row.scores
+        for place, _, new in self.changes:
+            scores[place] = new
+        return _row(scores, row)
 
 
 def mend(row: Row, sizes: Sizes, reach: int = 20) -> Mend | None:

@@ -21,26 +21,19 @@ b_1 = a_2 and b_2 = a_1.) Where an error may also be a class that the test set d
 three classes, tested on two), a further column takes what is left, and sum(b) <= E. Both conditions bound b_k, so each
 b_k has an interval of integers, and a matrix exists if and only if no interval is empty and E (or less) lies
 between the sums of their ends. No enumeration of matrices is needed, for any number of classes.
-
-Whether a row fits *some* test set of at most L nodules is searched over all sizes: all but the last class by its
-attainable denominators, the last by the interval that N accuracy = sum(n_k recall_k) and sum(b) = E leave for it (in
-floating point, a hair too wide: what survives is then checked exactly).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 Rule = Literal["nearest", "half_up", "half_even", "cut", "cut_or_nearest"]
 Matrix = tuple[tuple[int, ...], ...]
 Sizes = tuple[int, ...]
-
-_PAIRS_AT_ONCE = 20_000  # of class sizes, in a search; bounds memory
 
 
 @dataclass(frozen=True)
@@ -158,59 +151,6 @@ def fits(
 def row_fits(row: Row, sizes: Sizes, rule: Rule = "nearest") -> bool:
     """Return whether one confusion matrix of a test set with these class sizes prints the row."""
     return bool(fits(np.array([sizes]), row.scores[None], row.whole, row.outside, rule)[0])
-
-
-@lru_cache(maxsize=4096)
-def fitting_sizes(row: Row, limit: int) -> Int[np.ndarray, "found classes"]:
-    """Return the class sizes of every test set of at most `limit` nodules that fits the row by itself."""
-    classes = len(row.recalls)
-    attainable = []
-    for recall in row.recalls:
-        least, most = numerators(np.array([recall]), np.arange(limit + 1), row.whole)
-        attainable.append((least <= most) & (np.arange(limit + 1) > 0))
-    # The class whose recall is farthest from the accuracy is bounded best, so it comes last.
-    order = np.argsort(abs(np.array(row.recalls) - row.accuracy), kind="stable")
-    others, last = order[:-1], int(order[-1])
-    planes = _half_spaces(row)
-    grid = np.stack(np.meshgrid(*(np.flatnonzero(attainable[k]) for k in others), indexing="ij"), -1)
-    grid = grid.reshape(-1, classes - 1)
-    grid = grid[grid.sum(axis=1) < limit]
-    found = [np.zeros((0, classes), dtype=np.int64)]
-    for start in range(0, len(grid), _PAIRS_AT_ONCE):
-        some = grid[start : start + _PAIRS_AT_ONCE]
-        low, high = _last_class(some @ planes[:, others].T, planes[:, last], limit - some.sum(axis=1))
-        width = np.maximum(high - low + 1, 0)
-        which = np.repeat(np.arange(len(some)), width)
-        size = np.arange(len(which)) - np.repeat(np.cumsum(width) - width, width) + low[which]
-        keep = attainable[last][size]
-        sizes = np.empty((int(keep.sum()), classes), dtype=np.int64)
-        sizes[:, others], sizes[:, last] = some[which[keep]], size[keep]
-        found.append(sizes[fits(sizes, row.scores[None], row.whole, row.outside)])
-    result = np.concatenate(found)
-    result.flags.writeable = False
-    return result
-
-
-def _half_spaces(row: Row) -> Float[np.ndarray, "planes classes"]:
-    """Return slopes with sum(slope_k n_k) <= 0 for all sizes that fit: from the accuracy, and from sum(b) = E."""
-    recalls, f1s = 2 * np.array(row.recalls), 2 * np.array(row.f1s)
-    planes = [recalls - 1 - (2 * row.accuracy + 1), 2 * row.accuracy - 1 - (recalls + 1), (recalls - 1) / (f1s + 1) - 1]
-    if not row.outside and f1s.min() > 0:
-        planes.append(1 - (recalls + 1) / (f1s - 1))
-    return np.array(planes, dtype=np.float64)
-
-
-def _last_class(
-    rests: Float[np.ndarray, "many planes"], slopes: Float[np.ndarray, " planes"], most: Int[np.ndarray, " many"]
-) -> tuple[Int[np.ndarray, " many"], Int[np.ndarray, " many"]]:
-    """Return bounds on an integer n in 1..most with slope * n + rest <= 0 in every plane, a hair too wide."""
-    low, high = np.ones(len(rests)), most.astype(np.float64)
-    for rest, slope in zip(rests.T, slopes, strict=True):
-        if slope < 0:
-            low = np.maximum(low, np.ceil(-rest / slope - 1e-6))
-        elif slope > 0:
-            high = np.minimum(high, np.floor(-rest / slope + 1e-6))
-    return low.astype(np.int64), high.astype(np.int64)
 
 
 def _solutions(

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmark.audit.claims import Unaudited, claims_of
 from benchmark.audit.remarks import Coincidence, Evenness, coincidences, evenness
 from benchmark.audit.testsets import FoundSet, find, most_at_once
-from benchmark.audit.verdicts import Verdict, claims_of, verdict
+from benchmark.audit.verdicts import Verdict, verdict
 from benchmark.published import Published
 
 LARGEST = 3000  # nodules; larger test sets are not searched, and fit almost anything
@@ -21,7 +22,7 @@ class Audit:
         test_sets: The test sets found, the best supported first.
         most_at_once: For each protocol, how many of its rows one test set fits at most, whatever its sizes.
         verdicts: One for each row that gives accuracy, recalls and F1 scores.
-        unaudited: (protocol, method, why not) of the others.
+        unaudited: The others.
         evenness: Of the rows that fit.
         coincidences: Pairs of methods with equal numbers.
     """
@@ -31,7 +32,7 @@ class Audit:
     test_sets: tuple[FoundSet, ...]
     most_at_once: Mapping[str, int]
     verdicts: tuple[Verdict, ...]
-    unaudited: tuple[tuple[str, str, str], ...]
+    unaudited: tuple[Unaudited, ...]
     evenness: tuple[Evenness, ...]
     coincidences: tuple[Coincidence, ...]
 
@@ -39,7 +40,7 @@ class Audit:
 def audit(published: Published) -> Audit:
     """Audit one paper; the same result every time."""
     limit = min(published.nodules, LARGEST)
-    claims, unaudited = claims_of(published)
+    claims, unaudited = claims_of(published, limit)
     test_sets = find(list(claims.values()), limit)
     return Audit(
         published=published,

@@ -7,8 +7,9 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import chi2
 
+from benchmark.audit.claims import Claim
 from benchmark.audit.consistency import Row, Sizes
-from benchmark.audit.testsets import Claim, FoundSet
+from benchmark.audit.testsets import FoundSet
 from benchmark.published import Cell, Published
 
 

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from benchmark.audit.alterations import Mend
 from benchmark.audit.paper import Audit
-from benchmark.audit.summary import class_sizes, odds, sentences
+from benchmark.audit.summary import class_sizes, grouped, odds, sentences
 from benchmark.audit.testsets import PROOF
 from benchmark.audit.verdicts import Misfit, Verdict
 
@@ -23,7 +23,8 @@ nodules in all are tried, and for each whether any confusion matrix prints the r
 - *Sizes alone*: how many choices of class sizes fit the row by itself. Many mean little, since large test sets fit most
   rows. None at all is a strong statement.
 - *Test set found*: class sizes that fit so many rows that chance explains it no longer. *Expected by chance* is the
-  number of test sets, no larger, that would fit as many arbitrary rows; found means below {proof:g}.
+  number of test sets, no larger, that would fit as many arbitrary rows; found means below {proof:g}. Classes of the
+  same name in different data sets are taken to be the same nodules.
 - *Arbitrary rows that fit*: the share of all rows whose every number lies within five units of the last digit of this
   row's. "At most" beside a mend or another rounding: about that share of arbitrary rows, or less, is mended as cheaply.
 - *Altered digit caught*: the share of all replacements of one last digit with which the row would no longer fit. This
@@ -76,11 +77,10 @@ def markdown(audit: Audit) -> str:
 
 
 def _unaudited(audit: Audit) -> str:
-    grouped: dict[str, list[str]] = {}
-    for protocol, method, reason in audit.unaudited:
-        where = f"on {audit.published.protocols[protocol].title}, for the row {reason}"
-        grouped.setdefault(where, []).append(audit.published.methods[method])
-    return "; ".join(f"{', '.join(methods)} {where}" for where, methods in grouped.items()) or "none"
+    reasons = {
+        row.reason: [other for other in audit.unaudited if other.reason == row.reason] for row in audit.unaudited
+    }
+    return "; ".join(f"{grouped(audit, rows)} ({reason})" for reason, rows in reasons.items()) or "none"
 
 
 def _table(lines: list[list[str]], headers: list[str]) -> str:
@@ -102,7 +102,7 @@ def _test_sets(audit: Audit) -> str:
                 class_sizes(found),
                 str(sum(found.sizes)),
                 str(len(found.members)),
-                f"{found.expected:.0e}",
+                f"{max(found.expected, 1e-300):.0e}",
                 also,
             ]
         )
@@ -144,10 +144,13 @@ def _line(audit: Audit, verdict: Verdict, outside: bool) -> list[str]:
         where = "found" if verdict.alone else "at all"
         return [name, f"fits no test set {where}", "", alone, "", ""] + ["not decided"] * outside
     matrix = " / ".join(" ".join(map(str, line)) for line in fit.matrix)
-    low, high = fit.outside
-    errors = "none" if high == 0 else str(low) if low == high else f"{low} to {high}"
     cells = [name, f"fits test set {fit.test_set}", matrix, alone, odds(fit.chance), f"{fit.power:.0%}"]
-    return cells + [errors] * outside
+    return cells + [_range(fit.outside)] * outside
+
+
+def _range(outside: tuple[int, int]) -> str:
+    low, high = outside
+    return "none" if high == 0 else str(low) if low == high else f"{low} to {high}"
 
 
 def _remarks(audit: Audit, verdict: Verdict) -> Iterator[str]:
@@ -171,13 +174,16 @@ def _mending(audit: Audit, verdict: Verdict, misfit: Misfit) -> str:
     published = audit.published
     if misfit.mend:
         parts = [f"mended by {_change(audit, verdict, misfit.mend)} (at most {odds(misfit.mend_chance)})"]
+        if misfit.outside:
+            called = " or ".join(published.protocols[verdict.protocol].untested)
+            parts.append(f"the errors called {called} are then {_range(misfit.outside)}")
     else:
         parts = ["mended by no change of one number, nor of two by up to 20 units each"]
     if misfit.cut:
         how = "all digits are cut off" if misfit.cut == "cut" else "some digits are cut off and others rounded"
         parts.append(f"fits if {how} (at most {odds(misfit.cut_chance)})")
     if published.folds > 1:
-        means = f"as a mean over {published.folds} such test sets {misfit.folds.answer}"
+        means = f"{misfit.folds.answer} as a mean over {published.folds} such test sets"
         if misfit.folds.matrices:
             accuracies = misfit.folds.accuracies
             std = published.by_key[verdict.protocol, verdict.method, "accuracy"].std

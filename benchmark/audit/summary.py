@@ -1,7 +1,8 @@
 """The audit in sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from benchmark.audit.claims import Unaudited
 from benchmark.audit.paper import Audit
 from benchmark.audit.remarks import Coincidence, Evenness
 from benchmark.audit.testsets import FoundSet
@@ -19,13 +20,15 @@ def sentences(audit: Audit) -> Iterator[str]:
     for number, found in enumerate(audit.test_sets, 1):
         members = [v for v in verdicts if v.fit and v.fit.test_set == number]
         yield (
-            f"{len(members)} rows fit test set {number}, of {sum(found.sizes)} nodules ({class_sizes(found)}), each by "
-            f"one confusion matrix of whole nodules: {_names(audit, members)}. By chance one would expect "
-            f"{found.expected:.0e} such test sets."
+            f"Test set {number}, {sum(found.sizes)} nodules ({class_sizes(found)}): {len(members)} of {len(verdicts)} "
+            f"rows fit it, each by one confusion matrix of whole nodules ({grouped(audit, members)}). By chance one "
+            f"would expect {max(found.expected, 1e-300):.0e} such test sets."
         )
     odd = [verdict for verdict in verdicts if not verdict.fit]
     if audit.test_sets and odd:
-        yield f"{len(odd)} rows fit no test set found: {_names(audit, odd)}. What would mend each is said below."
+        yield (
+            f"No test set found fits the other {len(odd)} ({grouped(audit, odd)}). What would mend each is said below."
+        )
     yield from _impossibilities(audit)
     yield from _power(audit)
     yield from _decisions(audit)
@@ -49,13 +52,13 @@ def odds(share: float) -> str:
     return f"{share:.0%}" if share > 0.1 else f"1 in {int(float(f'{1 / share:.2g}')):,}"
 
 
-def _names(audit: Audit, verdicts: Sequence[Verdict]) -> str:
+def grouped(audit: Audit, rows: Iterable[Verdict | Unaudited]) -> str:
     """Return rows by protocol: "LIDC-A: CE Loss, NSB; LIDC-C: CLIP"."""
-    grouped: dict[str, list[str]] = {}
-    for verdict in verdicts:
-        title = audit.published.protocols[verdict.protocol].title
-        grouped.setdefault(title, []).append(audit.published.methods[verdict.method])
-    return "; ".join(f"{title}: {', '.join(methods)}" for title, methods in grouped.items()) or "none"
+    methods: dict[str, list[str]] = {}
+    for row in rows:
+        title = audit.published.protocols[row.protocol].title
+        methods.setdefault(title, []).append(audit.published.methods[row.method])
+    return "; ".join(f"{title}: {', '.join(names)}" for title, names in methods.items()) or "none"
 
 
 def _methods(audit: Audit, verdicts: Sequence[Verdict]) -> str:
@@ -67,8 +70,8 @@ def _impossibilities(audit: Audit) -> Iterator[str]:
     nothing = [verdict for verdict in audit.verdicts if not verdict.alone]
     if nothing:
         yield (
-            f"{len(nothing)} of the rows fit no test set of up to {audit.limit:,} nodules, whatever its class sizes: "
-            f"{_names(audit, nothing)}."
+            f"No test set of up to {audit.limit:,} nodules, whatever its class sizes, fits any of these rows: "
+            f"{grouped(audit, nothing)}."
         )
     crowded = []
     for key, most in audit.most_at_once.items():
@@ -87,11 +90,16 @@ def _power(audit: Audit) -> Iterator[str]:
     fits = [verdict.fit for verdict in audit.verdicts if verdict.fit]
     if fits:
         chances, powers = [fit.chance for fit in fits], [fit.power for fit in fits]
+        chance = _span(odds(min(chances)), odds(max(chances)))
+        caught = _span(f"{min(powers):.0%}", f"{max(powers):.0%}")
         yield (
-            f"Power: a row with arbitrary last digits would fit its test set with a chance of {odds(min(chances))} to "
-            f"{odds(max(chances))}; one altered last digit is caught in {min(powers):.0%} to {max(powers):.0%} of all "
-            "cases."
+            f"Power: a row with arbitrary last digits would fit its test set with a chance of {chance}; one altered "
+            f"last digit is caught in {caught} of all cases."
         )
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _decisions(audit: Audit) -> Iterator[str]:
@@ -105,9 +113,9 @@ def _decisions(audit: Audit) -> Iterator[str]:
         never = [verdict for verdict, (_, most) in fits if most == 0]
         some = [verdict for verdict, (least, _) in fits if least > 0]
         yield (
-            f"Wrong decisions on {protocol.title}: {_methods(audit, never)} called no nodule {called}, as if deciding "
-            f"between {' and '.join(protocol.classes)} only; {_methods(audit, some)} called some {called}; "
-            f"{len(rows) - len(never) - len(some)} of the {len(rows)} rows are not decided."
+            f"Wrong decisions on {protocol.title}, at the sizes found: {_methods(audit, never)} called none {called}, "
+            f"as if deciding between {' and '.join(protocol.classes)} only; {_methods(audit, some)} called some "
+            f"{called}; {len(rows) - len(never) - len(some)} of the {len(rows)} rows are not decided."
         )
         impossible = [verdict for verdict in rows if not verdict.alone_restricted]
         if impossible:
@@ -133,7 +141,7 @@ def _folds(audit: Audit) -> str:
     never = [verdict for verdict, answers in odd if answers <= {"impossible"}]
     return sentence + (
         f" Of the {len(odd)} rows that fit none, {len(able)} can be a mean over {published.folds} test sets of one of "
-        f"these sizes ({_names(audit, able)}), {len(never)} cannot ({_names(audit, never)})"
+        f"these sizes ({grouped(audit, able)}), {len(never)} cannot ({grouped(audit, never)})"
         + (f", and {rest} are undecided." if (rest := len(odd) - len(able) - len(never)) else ".")
     )
 

@@ -19,17 +19,11 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from benchmark.audit.alterations import chance
-from benchmark.audit.consistency import Row, Sizes, fitting_sizes
+from benchmark.audit.claims import Claim
+from benchmark.audit.consistency import Row, Sizes
+from benchmark.audit.search import fitting_sizes
 
 PROOF = 1e-6
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A printed row and the classes, in the row's order, that its test set is said to hold."""
-
-    row: Row
-    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

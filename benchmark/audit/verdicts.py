@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from benchmark.audit.alterations import Mend, altered, altered_share, chance, digit_power, mend
-from benchmark.audit.consistency import Matrix, Row, Rule, Sizes, example, fitting_sizes, outside_errors, row_fits
+from benchmark.audit.claims import Claim
+from benchmark.audit.consistency import Matrix, Row, Rule, Sizes, example, outside_errors, row_fits
 from benchmark.audit.foldmean import FoldMean, mean_of_folds, tied
-from benchmark.audit.testsets import PROOF, Claim, FoundSet
+from benchmark.audit.search import fitting_sizes
+from benchmark.audit.testsets import PROOF, FoundSet
 from benchmark.published import Published
 
 
@@ -46,6 +48,7 @@ class Misfit:
         test_set: Number of the test set, from 1.
         mend: The smallest change of one or two numbers, or None.
         mend_chance: At most this share of arbitrary rows can be mended so cheaply, with any found test set.
+        outside: After the mend, the fewest and most errors outside the test classes; None where none can be.
         cut: `"cut"` if the row fits with all numbers cut off instead of rounded, `"cut_or_nearest"` if with each one
             either cut or rounded.
         cut_chance: At most this share of arbitrary rows would fit so, with any found test set.
@@ -55,6 +58,7 @@ class Misfit:
     test_set: int
     mend: Mend | None
     mend_chance: float
+    outside: tuple[int, int] | None
     cut: Rule | None
     cut_chance: float
     folds: FoldMean
@@ -84,29 +88,6 @@ class Verdict:
     altered_alone: float | None
     fit: Fit | None
     misfits: tuple[Misfit, ...]
-
-
-def claims_of(published: Published) -> tuple[dict[tuple[str, str], Claim], tuple[tuple[str, str, str], ...]]:
-    """Return the rows that can be audited by (protocol, method), and the others as (protocol, method, why not)."""
-    claims, unaudited = {}, []
-    for protocol, method in dict.fromkeys((cell.protocol, cell.method) for cell in published.cells):
-        classes = published.protocols[protocol].classes
-        metrics = ["accuracy", *(f"recall_{name}" for name in classes), *(f"f1_{name}" for name in classes)]
-        cells = [published.by_key.get((protocol, method, metric)) for metric in metrics]
-        printed = [cell for cell in cells if cell is not None]
-        if len(printed) < len(metrics):
-            unaudited.append((protocol, method, "lacks accuracy, recall or F1 of some class"))
-        elif len(classes) > 3:
-            unaudited.append((protocol, method, "has more than three classes, too many to search all sizes"))
-        elif len({cell.decimals for cell in printed}) > 1:
-            unaudited.append((protocol, method, "is printed in two tables with different decimals"))
-        else:
-            accuracy, *rest = (int(cell.value.scaleb(cell.decimals)) for cell in printed)
-            half, whole = len(classes), 100 * 10 ** printed[0].decimals
-            outside = bool(published.protocols[protocol].untested)
-            row = Row(accuracy, tuple(rest[:half]), tuple(rest[half:]), whole, outside)
-            claims[protocol, method] = Claim(row, classes)
-    return claims, tuple(unaudited)
 
 
 def verdict(
@@ -179,6 +160,7 @@ def _misfit(number: int, row: Row, sizes: Sizes, folds: int, tries: int) -> Misf
         test_set=number,
         mend=change,
         mend_chance=min(1.0, tries * _rows_as_near(row, change) * chance(row, sizes)) if change else 0.0,
+        outside=outside_errors(change.applied(row), sizes) if change and row.outside else None,
         cut=rule,
         cut_chance=min(1.0, tries * chance(row, sizes, rule)) if rule else 0.0,
         folds=mean_of_folds(row, sizes, folds),

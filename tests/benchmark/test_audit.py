@@ -78,6 +78,8 @@ def test_says_which_changes_would_mend_the_rows_that_fit_nothing(paper):
         ("C", "clip"): (2, ((3, 910, 911),)),
         ("C", "clip_lung"): (2, ((0, 895, 899),)),
     }
+    mended = next(v.misfits[0] for v in paper.verdicts if (v.protocol, v.method) == ("B", "clip_lung"))
+    assert mended.outside is not None and mended.outside[0] > 0
     cut = {(v.protocol, v.method): v.misfits[0].cut for v in paper.verdicts if v.method == "corf" and v.misfits}
     assert cut == {("A", "corf"): "cut", ("B", "corf"): "cut_or_nearest"}
 
@@ -148,7 +150,9 @@ def test_the_command_prints_the_same_page_each_time(tmp_path, capsys):
     for _ in range(2):
         assert main([str(path)]) == 0
         pages.append(capsys.readouterr().out)
-    assert pages[0] == pages[1] and "3 rows fit test set 1, of 324 nodules (223 benign, 101 malignant)" in pages[0]
+    assert (
+        pages[0] == pages[1] and "Test set 1, 324 nodules (223 benign, 101 malignant): 3 of 3 rows fit it" in pages[0]
+    )
     assert main([str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["test_sets"][0]["members"] == [0, 1, 2]
 
@@ -169,7 +173,7 @@ def test_rows_that_cannot_be_audited_are_named_with_the_reason(tmp_path):
     path.write_text(
         path.read_text().replace("[[tables]]", 'four = "Four"\n[[tables]]', 1).replace("one = [90.0]", "four = [90.0]")
     )
-    assert audit(load(path)).unaudited == (("C", "four", "lacks accuracy, recall or F1 of some class"),)
+    assert audit(load(path)).unaudited == (("C", "four", "accuracy, or recall or F1 of some class, is not printed"),)
 
 
 def test_bad_input_is_one_sentence_and_status_2(tmp_path, capsys):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.audit.consistency import Row, example, fits, fitting_sizes, numerators, outside_errors, row_fits
+from benchmark.audit.consistency import Row, example, fits, numerators, outside_errors, row_fits
+from benchmark.audit.search import MOST_CANDIDATES, candidate_count, fitting_sizes
 
 STRICT = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN}
 
@@ -139,3 +140,11 @@ def test_a_row_worked_by_hand():
     assert row_fits(row, (223, 101)) and example(row, (223, 101)) == ((206, 17), (37, 64))
     assert not row_fits(row, (224, 101))
     assert not row_fits(Row(833, (924, 634), (884, 704)), (223, 101))
+
+
+def test_a_row_that_says_nothing_about_its_sizes_is_not_searched():
+    row = Row(600, (600, 600, 600), (600, 600, 600))
+    assert candidate_count(row, 2026) > MOST_CANDIDATES
+    with pytest.raises(ValueError, match="class sizes to be checked"):
+        fitting_sizes(row, 2026)
+    assert len(fitting_sizes(row, 60)) > 0

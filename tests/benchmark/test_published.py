@@ -91,7 +91,7 @@ def test_keeps_numbers_as_printed(write):
             '["benign", "benign"]',
             "line 10, key protocols.B.classes: must be an array of different",
         ),
-        ("decimals = 1", "decimals = 9", "line 19, key tables[0].decimals: must be 0 to 4"),
+        ("decimals = 1", "decimals = 9", "line 19, key tables[0].decimals: must be 0 to 3"),
         ("decimals = 1", "", "line 17, key tables[0].decimals: is missing"),
         ('ce = "CE"', "ce = 1", "line 14, key methods.ce: must be the method's printed name"),
         ("[[tables]]", "[tables]", "line 17, key tables: must be an array"),

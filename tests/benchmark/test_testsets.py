@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from benchmark.audit.alterations import altered
+from benchmark.audit.claims import Claim
 from benchmark.audit.consistency import Row, row_fits
-from benchmark.audit.testsets import PROOF, Claim, expectation, find, most_at_once
+from benchmark.audit.testsets import PROOF, expectation, find, most_at_once
 from benchmark.audit.verdicts import power
 
 NAMES = ("benign", "malignant", "unsure")
