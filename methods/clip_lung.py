@@ -9,7 +9,8 @@ Symbols: F_t -> groups (16 vectors of D); l_t -> prompts.context; h, l'_t = h(F_
 Readings where the paper is silent:
     T = 16 is the only number of vectors of d = 512 in a 512 x 4 x 4 map. Group t is the map's t-th sixteenth of the
     channels, flattened: channels t D/16 up to (t+1) D/16, each with its 16 places.
-    The classifier sees the map's spatial mean, as CE's does: both start and predict alike, and at the same cost.
+    The classifier sees the map's spatial mean, as CE's does: it starts from the same weights and predicts at the
+    same cost.
     L_CE is in every row of Table 3: (5) always has it, the table ticks only the others, and without it no gradient
     would reach the classifier that predicts.
     The context starts at N(0, 0.02), CoOp's choice where no words are given: sixteen tokens fit no phrase.
@@ -25,6 +26,9 @@ Deviations, each with the printed form as an option unless it says otherwise:
 Defaults: alpha = 1, beta = 0.5, tau from 0.07, learned (paper), never below 0.01 (CLIP); hidden layer D/16 (CoCoOp).
     attr_scale = "raw" is (1) on the mean ratings. LIDC's scales do not all rise with their word: calcification 6 is
     "absent", and internal structure ends at 4. "presence" maps each to 1 (absent) .. 5 (present) before (1).
+    Attribute texts are "word.", with the full stop of the class texts.
+Worth knowing: a learned temperature offers the printed (3) and (4) an even shorter way to their least value, an
+    infinite tau; in our quick preset they take it, and L_IC ends at ln K.
 """
 
 import math

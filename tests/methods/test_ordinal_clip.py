@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity, kl_div
 
 from benchmark.contracts import TextTowerSpec
+from methods._tower import load_text_tower
 from methods.ordinal_clip import OrdinalClip, interpolation_weights, text_to_image_loss
-from vision import vision_batch, vision_task
+from vision import TOWER, vision_batch, vision_task
 
 
 def build(**options) -> OrdinalClip:
@@ -72,6 +73,12 @@ def test_the_tower_reads_the_context_then_the_ranks_own_word():
     torch.testing.assert_close(seen[0][0], torch.stack([*method.context, low, (low + high) / 2, high]))
 
 
+def test_the_temperature_is_the_towers_and_stays():
+    method = build()
+    assert method.logit_scale == load_text_tower(TOWER).clip.logit_scale
+    assert {name.split(".")[0] for name, _ in method.named_parameters()} == {"encoder", "context", "base_ranks"}
+
+
 def test_the_names_of_the_classes_are_not_read():
     torch.manual_seed(0)
     other = OrdinalClip(vision_task(class_names=("one", "two", "three")))
@@ -80,14 +87,14 @@ def test_the_names_of_the_classes_are_not_read():
 
 def test_state_holds_nothing_of_the_tower():
     kept = {name for name in build().state_dict() if not name.startswith("encoder.")}
-    assert kept == {"context", "base_ranks", "logit_scale"}
+    assert kept == {"context", "base_ranks"}
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"base_ranks": 1}, "two base words"),
-        ({"context_tokens": -1}, "context_tokens=-1"),
+        ({"base_ranks": 1}, "base_ranks=1"),
+        ({"context_tokens": 0}, "context_tokens=0"),
         ({"context_tokens": 75}, "CLIP reads 77"),
         ({"interpolation": "cubic"}, "linear, inverse, not 'cubic'"),
     ],
