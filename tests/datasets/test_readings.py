@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_a_missing_or_damaged_database_is_named(damage, tmp_path, monkeypatch):
     elif damage == "empty":
         path.touch()
     elif damage == "no outlines":
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("CREATE TABLE zvals (scan_id, val)")
         connection.close()
     spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})()
