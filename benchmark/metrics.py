@@ -6,7 +6,6 @@ can recompute it by hand. Percentages are made when printing; here every score i
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
 
 from benchmark.contracts import Decision, Decoder, Protocol
 
@@ -45,7 +44,9 @@ def auc(labels: Int[np.ndarray, " nodules"], scores: Float[np.ndarray, " nodules
     negatives = len(labels) - positives
     if positives == 0 or negatives == 0:
         return float("nan")
-    rank_sum = float(rankdata(scores)[labels == 1].sum())
+    _, place, ties = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (ties.cumsum() - (ties - 1) / 2)[place]  # tied scores share the mean of their ranks
+    rank_sum = float(ranks[labels == 1].sum())
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
