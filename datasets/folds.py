@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
-from sklearn.model_selection import StratifiedGroupKFold
 
 from benchmark.contracts import Fold, InputError
 
@@ -33,6 +32,8 @@ def assign(
                 f"{n_folds} folds need {n_folds} patients with a nodule of class {label}, and the cohort has {count}: "
                 "use fewer folds or more nodules"
             )
+    from sklearn.model_selection import StratifiedGroupKFold  # here: it takes a second that bad input need not wait for
+
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold_of = np.full(len(labels_three), -1)
     for number, (_, test) in enumerate(splitter.split(labels_three[:, None], labels_three, patients)):
