@@ -171,9 +171,15 @@ def fold_scores(records: Sequence[FitRecord], section: Section) -> dict[int, dic
 
 
 @cache
+def scores_of(row: Row, section: Section) -> dict[int, dict[str, float]]:
+    """Return a row's scores on a section for each finished fold."""
+    return fold_scores(row.records.get(section.protocol.label_set, []), section)
+
+
+@cache
 def cells(row: Row, section: Section) -> dict[str, Cell]:
     """Return a row's scores on a section; empty where no fold is finished."""
-    by_fold = list(fold_scores(row.records.get(section.protocol.label_set, []), section).values())
+    by_fold = list(scores_of(row, section).values())
     return {metric: Cell(np.array([s[metric] for s in by_fold])) for metric in (by_fold[0] if by_fold else {})}
 
 
@@ -239,7 +245,7 @@ def differences(table: Table, section: Section) -> list[list[str]]:
     """
     methods = [row for row in table.rows if row.kind != "reference"]
     test_over_train = 1 / (table.folds - 1)
-    by_row = [fold_scores(row.records.get(section.protocol.label_set, []), section) for row in methods]
+    by_row = [scores_of(row, section) for row in methods]
     lines, p_values = [], []
     for row, found in zip(methods[1:], by_row[1:], strict=True):
         common = sorted(found.keys() & by_row[0].keys())
