@@ -192,6 +192,9 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         train([Job(spec, *place) for spec in missing], workers, args.scheduler, err)
         found |= {spec: records.read(spec) for spec in missing}
 
+    if None not in found.values():
+        records.finish(DATASETS.values())
+
     rows = rows_of(found, methods)
     origin = Provenance(
         cohort=cohort,
