@@ -118,7 +118,7 @@ def read(folder: Path) -> Measured:
                 if number == 0:
                     accuracies.append(values["accuracy"])
                     sizes.append(nodules[row, key, "accuracy"])
-        if len({found.shape for found in accuracies}) == 1:
+        if len(accuracies) > 1 and len({found.shape for found in accuracies}) == 1:
             cells[row, MEAN, "accuracy"] = _cell(np.mean(accuracies, axis=0))
             # The variance of a mean of k independent scores is the sum of theirs over k squared.
             nodules[row, MEAN, "accuracy"] = len(sizes) ** 2 / sum(1 / size for size in sizes)

@@ -92,10 +92,10 @@ def compare(
         least = -ndtri(tail) * math.sqrt(DISAGREEMENT[kind] / 2 / nodules[address])
         variance, df = estimates.get(address, (0.0, 1.0))
         bound = max(least, -stdtrit(df, tail) * math.sqrt(variance))
-        share = (1 / golden[address].seeds + 1 / run[address].seeds) / len(golden[address].folds)
         known = np.isfinite(_differences(golden, run, address))
+        share = (1 / golden[address].seeds + 1 / run[address].seeds) / known.sum()
         means = float(golden[address].folds[known].mean()), float(run[address].folds[known].mean())
-        found.append(Comparison(address, *means, allowed=float(bound) * math.sqrt(share)))
+        found.append(Comparison(address, *means, allowed=float(bound * math.sqrt(share))))
     return found
 
 
@@ -143,9 +143,9 @@ def _seed_variance(golden: Cell, run: Cell) -> tuple[float, float]:
     """Return the variance of a score between seeds, and its degrees of freedom."""
     difference = (run.folds - golden.folds)[np.isfinite(run.folds - golden.folds)]
     folds, share = len(difference), 1 / golden.seeds + 1 / run.seeds
-    sums, df = float(((difference - difference.mean()) ** 2).sum()) / share, folds - 1
+    sums, df = float(((difference - difference.mean()) ** 2).sum()) / share, folds - 1.0
     for cell in (golden, run):
         if cell.seeds > 1 and math.isfinite(cell.seed_std):
             sums += folds * (cell.seeds - 1) * cell.seed_std**2
             df += folds * (cell.seeds - 1)
-    return (sums / df, df) if df else (0.0, 1)
+    return (sums / df, df) if df else (0.0, 1.0)

@@ -24,6 +24,7 @@ _LEFT: dict[str, Any] = {
     "padding": (0, 1, 0, 0),
     "box": box.SIMPLE_HEAD,
 }
+_SHORT = {"quadratic_weighted_kappa": "Kappa x 100", "macro_f1": "Macro F1", "auc_ovr": "AUC"}
 _COLOUR = {"EQUIVALENT": "green", "DIFFERENT": "yellow", "INCONCLUSIVE": "dim"}
 
 
@@ -131,10 +132,11 @@ def _regressions(verdict: Verdict) -> Table:
     table = Table(title="Outside what folds and seeds allow", **_LEFT)
     for heading in ("Row", "Where", "Score"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("Golden", "Run", "Difference", "Allowed"):
+    for heading in ("Golden", "Run", "Difference"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in verdict.regressions:
         row, section, metric = one.address
-        numbers = f"{100 * one.golden:.1f}", f"{100 * one.run:.1f}", _points(100 * one.difference)
-        table.add_row(escape(row), section, metric.replace("_", " "), *numbers, f"±{100 * one.allowed:.1f}")
+        score = _SHORT.get(metric) or column_title(metric)
+        difference = f"{_points(100 * one.difference)} ±{100 * one.allowed:.1f}"
+        table.add_row(escape(row), section, score, f"{100 * one.golden:.1f}", f"{100 * one.run:.1f}", difference)
     return table

@@ -16,7 +16,7 @@ PROTOCOLS = (A, B, C)
 RUN_IDENTITY: dict[str, Any] = {
     "source": "phantom",
     "cohort": "abc",
-    "nodules": 600,
+    "nodules": 2000,
     "label_rule": "published",
     "folds": 5,
     "fold_assignment": "def",
@@ -33,12 +33,12 @@ def write_run(folder: Path, rows: Mapping[str, float], *, seeds: int = 1, luck: 
     run.start("python run_all.py --preset quick", {"versions": {"torch": "2.9"}})
     for label_set, classes in (("three", 3), ("two", 2)):
         for fold in range(run.identity["folds"]):
-            labels = np.random.default_rng([fold, classes]).permutation(np.arange(120) % classes)
+            labels = np.random.default_rng([fold, classes]).permutation(np.arange(400) % classes)
             for number, (row, accuracy) in enumerate(rows.items()):
                 for seed in range(seeds):
                     rng = np.random.default_rng([luck, fold, classes, number, seed])
-                    wrong = (labels + rng.integers(1, classes, 120)) % classes
-                    decided = np.where(rng.random(120) < accuracy, labels, wrong)
+                    wrong = (labels + rng.integers(1, classes, 400)) % classes
+                    decided = np.where(rng.random(400) < accuracy, labels, wrong)
                     spec = FitSpec(label_set, row, fold, seed)
                     proba = (0.8 * np.eye(classes)[decided] + 0.2 / classes).tolist()
                     run.write(record(spec, labels.tolist(), proba, identity=run.identity))
