@@ -188,6 +188,9 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         train([Job(spec, *place) for spec in missing], workers, args.scheduler, err)
         found |= {spec: records.read(spec) for spec in missing}
 
+    if None not in found.values():
+        records.finish(DATASETS.values())
+
     origin = Provenance(
         cohort=cohort,
         identity=records.identity,

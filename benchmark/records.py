@@ -1,12 +1,15 @@
 """Records of fits and the run folder that holds them. A record on disk is the truth: what is not there was not done.
 
 A run folder holds `run.json` (what makes its fits comparable) and `fits/<label set>/<method>/fold<f>-seed<s>.json`,
-one file a fit. Files appear whole or not at all: written beside, synced, renamed.
+one file a fit. `run.json` has protocols once every fit that was asked for has its record, and not before. Files
+appear whole or not at all: written beside, synced, renamed.
 """
 
 import json
 import os
 import platform
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from benchmark.contracts import Decoder, InputError
+from benchmark.contracts import Decoder, InputError, Protocol
 
 Status = Literal["done", "failed", "unsupported"]
 _FORMAT = 1
@@ -137,11 +140,60 @@ class Run:
                     "give another folder with --out, or move that one away"
                 )
 
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Return the run that a folder holds, whatever its identity.
+
+        Raises:
+            InputError: It holds none, or a damaged one.
+        """
+        if not (folder / "run.json").is_file():
+            raise InputError(
+                f"{folder} holds no run.json; give the folder of a run, such as results/runs/quick-phantom-published"
+            )
+        return cls(folder, cls(folder, {})._read()["identity"])
+
     def start(self, command: str, facts: dict[str, Any]) -> None:
-        """Write run.json, adding this command to those that the folder has seen."""
+        """Write run.json, adding this command to those that the folder has seen; the run is unfinished again."""
         commands = self._read()["commands"] if self._file.exists() else []
         content = {"identity": self.identity, "facts": facts, "commands": [*commands, command]}
         write_atomically(self._file, json.dumps(content, indent=1))
+
+    def finish(self, protocols: Iterable[Protocol]) -> None:
+        """Note that every fit asked for has its record, and the protocols by which to score them."""
+        content = self._read() | {"protocols": [asdict(protocol) for protocol in protocols]}
+        write_atomically(self._file, json.dumps(content, indent=1))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was noted when the run was last started."""
+        facts: dict[str, Any] = self._read().get("facts", {})
+        return facts
+
+    def protocols(self) -> list[Protocol]:
+        """Return the protocols by which to score a finished run.
+
+        Raises:
+            InputError: The run is not finished.
+        """
+        content = self._read()
+        if "protocols" not in content:
+            command = content["commands"][-1] if content["commands"] else "the command that made it"
+            raise InputError(
+                f"{self._file}, key protocols: missing, so the run is half done; finish it with: {command}"
+            )
+        try:
+            return [_protocol(stored) for stored in content["protocols"]]
+        except (AttributeError, TypeError) as error:
+            raise InputError(f"{self._file}, key protocols: damaged ({error}); run its command again") from error
+
+    def specs(self) -> list[FitSpec]:
+        """Return the fits that have a record, in the order of their paths."""
+        found = []
+        for path in sorted((self.folder / "fits").glob("*/*/*.json")):
+            if match := re.fullmatch(r"fold(\d+)-seed(\d+)\.json", path.name):
+                label_set, method = path.parts[-3:-1]
+                found.append(FitSpec(label_set, method, int(match[1]), int(match[2])))
+        return found
 
     def path(self, spec: FitSpec) -> Path:
         """Return where a fit's record stands, or will."""
@@ -173,11 +225,16 @@ class Run:
     def _read(self) -> dict[str, Any]:
         try:
             content: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
-            if not {"identity", "commands"} <= content.keys():
+            if not isinstance(content, dict) or not {"identity", "commands"} <= content.keys():
                 raise ValueError("keys are missing")
         except ValueError as error:
             raise InputError(f"{self._file} is damaged ({error}); give another folder with --out") from error
         return content
+
+
+def _protocol(stored: dict[str, Any]) -> Protocol:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return Protocol(**fields)
 
 
 def _differing(stored: Any, wanted: Any) -> str:

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import run_all
+from benchmark.check.__main__ import RESULTS
+from benchmark.check.__main__ import main as check_main
 
 SMOKE = ["--preset", "smoke", "--folds", "2", "--device", "cpu"]
 
@@ -20,6 +23,12 @@ def call(capsys, *arguments: str) -> tuple[int, str, str]:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def check(capsys, run: Path, *arguments: str) -> tuple[int, str]:
+    capsys.readouterr()
+    status = check_main([str(run), *arguments])
+    return status, capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +213,15 @@ def test_the_paper_preset_says_how_to_get_the_weights_and_never_falls_back(capsy
     status, _, err = call(capsys, *arguments, "--cohort", str(prepared))
     assert status == 2 and "--text-tower" in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_run_can_be_accepted_and_then_passes_its_check(finished, capsys, tmp_path):
+    shutil.copytree(RESULTS / "published", tmp_path / "published")
+    shutil.copy(RESULTS / "margins.toml", tmp_path)
+    place = "--results", str(tmp_path)
+    assert check(capsys, finished, *place, "--accept", "the first")[0] == 0
+    status, out = check(capsys, finished, *place)
+    assert status == 0 and "PASS: all" in out and "says nothing about the paper" in " ".join(out.split())
 
 
 def test_probabilities_of_every_fold_cover_the_cohort_once(finished):

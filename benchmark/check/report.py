@@ -1,0 +1,142 @@
+"""What a person sees of a check: 80 columns, in points of a percent; scores outside their bound first of all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.check.equivalence import LEVEL, Agreement
+from benchmark.check.golden import Golden
+from benchmark.check.measured import MEAN, Measured
+from benchmark.check.regression import FALSE_ALARMS
+from benchmark.check.verdict import Verdict
+from benchmark.published import Published
+from benchmark.tables import column_title
+
+_PIPED_WIDTH = 80
+_LEFT: dict[str, Any] = {
+    "title_justify": "left",
+    "title_style": "bold",
+    "pad_edge": False,
+    "padding": (0, 1, 0, 0),
+    "box": box.SIMPLE_HEAD,
+}
+_SHORT = {"quadratic_weighted_kappa": "Kappa x 100", "macro_f1": "Macro F1", "auc_ovr": "AUC"}
+_COLOUR = {"EQUIVALENT": "green", "DIFFERENT": "yellow", "INCONCLUSIVE": "dim"}
+
+
+def console() -> Console:
+    """Return the console of stdout."""
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = _PIPED_WIDTH
+    return made
+
+
+def print_agreement(out: Console, paper: Published, run: Measured, found: Sequence[Agreement]) -> None:
+    """Print every published number beside ours."""
+    out.rule(f"[bold]Published: {escape(paper.authors)}, {escape(paper.venue)}", align="left")
+    if run.identity["source"] != "dicom":
+        out.print(
+            f"Source {run.identity['source']}: not the paper's CT, so this comparison says nothing about the paper.",
+            style="bold yellow",
+        )
+    if not found:
+        out.print("No row and score of this run is in the paper.")
+        return
+    for protocol in dict.fromkeys(one.published.protocol for one in found):
+        out.print(_agreements(paper, [one for one in found if one.published.protocol == protocol]))
+    counts = ", ".join(f"{sum(one.verdict == verdict for one in found)} {verdict}" for verdict in _COLOUR)
+    level = f"{100 * (1 - 2 * LEVEL):.0f} %"
+    margins = ", ".join(dict.fromkeys(f"{one.published.metric.partition('_')[0]} {one.margin:g}" for one in found))
+    out.print(f"{counts}. No disagreement is a failure.")
+    out.print(f"In brackets the {level} interval of the difference; margins in points: {margins}.")
+
+
+def _agreements(paper: Published, found: Sequence[Agreement]) -> Table:
+    table = Table(title=escape(paper.protocols[found[0].published.protocol].title), **_LEFT)
+    for heading in ("Row", "Score"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("Paper", "Ours", "Difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Verdict", no_wrap=True)
+    for index, one in enumerate(found):
+        cell = one.published
+        interval = f"{_points(one.difference)} ({_points(one.low)} {_points(one.high)})"
+        line = [cell.method, column_title(cell.metric), str(cell.value), f"{one.ours:.1f}", interval, one.verdict]
+        ends = index + 1 < len(found) and found[index + 1].published.method != cell.method
+        table.add_row(*map(escape, line), style=_COLOUR[one.verdict], end_section=ends)
+    return table
+
+
+def _points(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # adding zero: no minus before a zero
+
+
+def print_verdict(out: Console, golden: Golden, run: Measured, verdict: Verdict) -> None:
+    """Print how a run compares with the accepted numbers; the last line says whether it passes."""
+    out.print()
+    out.rule(f"[bold]Golden: {escape(golden.path.name)}", align="left")
+    out.print(f"Accepted {golden.accepted}: {escape(golden.reason)}")
+    changed = [
+        f"{name} {golden.versions.get(name, 'none')} then, {version} now"
+        for name, version in run.versions.items()
+        if golden.versions.get(name) != version
+    ]
+    if changed:
+        out.print(f"Other versions: {escape('; '.join(changed))}.")
+    if verdict.comparisons:
+        out.print(_accuracies(verdict, run))
+    if verdict.regressions:
+        out.print(_regressions(verdict))
+    for fault in verdict.faults:
+        out.print(f"· {escape(fault)}", style="red")
+    if verdict.new:
+        out.print(f"Not in the accepted numbers, so not compared: {', '.join(verdict.new)}.")
+    if verdict.passes:
+        out.print(
+            f"PASS: all {len(verdict.comparisons)} scores within what folds and seeds allow; of honest runs, at "
+            f"most {100 * FALSE_ALARMS:.0f} in 100 would fail.",
+            style="bold green",
+        )
+    else:
+        parts = [f"{len(verdict.regressions)} of {len(verdict.comparisons)} scores outside what folds and seeds allow"]
+        parts = parts[: bool(verdict.regressions)] + verdict.faults[:1]
+        more = f"; and {len(verdict.faults) - 1} more" if len(verdict.faults) > 1 else ""
+        out.print(f"REGRESSION: {escape('; '.join(parts))}{more}", style="bold red")
+        out.print('Meant so? python -m benchmark.check RUN --accept "why the numbers changed"')
+
+
+def _accuracies(verdict: Verdict, run: Measured) -> Table:
+    """Return the differences of all accuracies, each with its bound."""
+    found = {one.address[:2]: one for one in verdict.comparisons if one.address[2] == "accuracy"}
+    sections = [section for section in (*run.sections, MEAN) if any(key[1] == section for key in found)]
+    table = Table(title="Accuracy: the run less golden, and what folds and seeds allow", **_LEFT)
+    table.add_column("Row", no_wrap=True)
+    for section in sections:
+        table.add_column(section.replace("-", "\n"), justify="right", vertical="bottom", no_wrap=True)
+    for row in dict.fromkeys(row for row, _ in found):
+        line = []
+        for section in sections:
+            one = found.get((row, section))
+            text = "-" if one is None else f"{_points(100 * one.difference)} ±{100 * one.allowed:.1f}"
+            line.append(f"[bold red]{text}[/]" if one and one.is_regression else text)
+        table.add_row(escape(row), *line)
+    return table
+
+
+def _regressions(verdict: Verdict) -> Table:
+    table = Table(title="Outside what folds and seeds allow", **_LEFT)
+    for heading in ("Row", "Where", "Score"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("Golden", "Run", "Difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in verdict.regressions:
+        row, section, metric = one.address
+        score = _SHORT.get(metric) or column_title(metric)
+        difference = f"{_points(100 * one.difference)} ±{100 * one.allowed:.1f}"
+        table.add_row(escape(row), section, score, f"{100 * one.golden:.1f}", f"{100 * one.run:.1f}", difference)
+    return table
