@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 MAX_FILE = 64 << 20  # bytes; a slice has half a million
 MAX_GROWTH = 50  # an archive that unpacks to more than so many times its size is a bomb; CT shrinks to a half
@@ -30,6 +30,14 @@ _TAR: dict[str, Callable[..., Any]] = {
     ".tar.bz2": bz2.open,
     ".tar.xz": lzma.open,
 }
+
+
+class Readable(Protocol):
+    """What a file is read from."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return at most so many bytes, none at the end."""
+        ...
 
 
 class Refused(Exception):
@@ -70,7 +78,7 @@ class Unit:
 class File:
     """An opened file of which only the beginning is read."""
 
-    def __init__(self, place: str, name: str, size: int, stamp: str, stream: IO[bytes]) -> None:
+    def __init__(self, place: str, name: str, size: int, stamp: str, stream: Readable) -> None:
         self.place, self.name, self.size, self.stamp = place, name, size, stamp
         self._stream, self._data = stream, b""
 
