@@ -7,6 +7,7 @@ reason, and nothing is read past stated limits.
 import bz2
 import gzip
 import hashlib
+import io
 import lzma
 import os
 import stat
@@ -16,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any, Protocol
+from typing import Any
 
 MAX_FILE = 64 << 20  # bytes; a slice has half a million
 MAX_GROWTH = 50  # an archive that unpacks to more than so many times its size is a bomb; CT shrinks to a half
@@ -30,14 +31,6 @@ _TAR: dict[str, Callable[..., Any]] = {
     ".tar.bz2": bz2.open,
     ".tar.xz": lzma.open,
 }
-
-
-class Readable(Protocol):
-    """What a file is read from."""
-
-    def read(self, count: int, /) -> bytes:
-        """Return at most so many bytes, none at the end."""
-        ...
 
 
 class Refused(Exception):
@@ -78,14 +71,14 @@ class Unit:
 class File:
     """An opened file of which only the beginning is read."""
 
-    def __init__(self, place: str, name: str, size: int, stamp: str, stream: Readable) -> None:
+    def __init__(self, place: str, name: str, size: int, stamp: str, read: Callable[[int], bytes]) -> None:
         self.place, self.name, self.size, self.stamp = place, name, size, stamp
-        self._stream, self._data = stream, b""
+        self._read, self._data = read, b""
 
     def head(self, count: int) -> bytes:
         """Return the first `count` bytes, or all where there are fewer."""
-        if len(self._data) < count:
-            self._data += self._stream.read(count - len(self._data))
+        while len(self._data) < count and (more := self._read(count - len(self._data))):
+            self._data += more
         return self._data[:count]
 
     def whole(self) -> bytes:
@@ -94,10 +87,9 @@ class File:
         Raises:
             Refused: There are too many.
         """
-        data = self.head(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
+        if self.size > MAX_FILE:
             raise Refused(f"larger than {MAX_FILE >> 20} MiB")
-        return data
+        return self.head(self.size)
 
 
 def is_archive(name: str) -> bool:
@@ -164,7 +156,7 @@ def read(root: Path, unit: Unit, wanted: Collection[str] | None = None) -> Itera
                 path = root / unit.place / name
                 try:
                     with path.open("rb", buffering=0) as stream:
-                        yield File(unit.place, name, os.fstat(stream.fileno()).st_size, stamp, stream)
+                        yield File(unit.place, name, os.fstat(stream.fileno()).st_size, stamp, stream.read)
                 except OSError as error:
                     yield Fault(label(unit.place, name), f"unreadable: {error.strerror}")
         return
@@ -194,7 +186,7 @@ def _zip_members(path: Path, unit: Unit, wanted: Collection[str] | None) -> Iter
             else:
                 try:
                     with archive.open(info) as stream:
-                        yield File(unit.place, info.filename, info.file_size, stamp, stream)
+                        yield File(unit.place, info.filename, info.file_size, stamp, stream.read)
                 except (OSError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
                     yield Fault(name, f"damaged ({error})")
 
@@ -217,13 +209,13 @@ def _tar_members(path: Path, unit: Unit, wanted: Collection[str] | None) -> Iter
                 elif member.size > MAX_FILE:
                     yield Fault(name, f"larger than {MAX_FILE >> 20} MiB")
                 elif stream := archive.extractfile(member):
-                    yield File(unit.place, member.name, member.size, stamp, stream)
+                    yield File(unit.place, member.name, member.size, stamp, stream.read)
 
 
 class _Bounded:
     """A stream that refuses to be read far beyond what an honest archive holds."""
 
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
+    def __init__(self, stream: io.BufferedIOBase, limit: int) -> None:
         self._stream, self._limit = stream, limit
 
     def read(self, count: int = -1) -> bytes:
