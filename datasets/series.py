@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import logging
 import math
 import warnings
 from collections.abc import Iterable
@@ -38,8 +37,6 @@ _KEYWORDS = (
 _TAGS: list[Any] = [Tag(keyword) for keyword in _KEYWORDS]
 
 Image = Float[np.ndarray, "rows columns"]
-
-logging.getLogger("pydicom").propagate = False  # its remarks on damaged files are ours to make
 
 
 @dataclass(frozen=True)
@@ -85,41 +82,29 @@ def read_header(file: File) -> Slice:
         Refused: It is no CT slice, or too damaged to say where it belongs.
     """
     try:
-        header, start, length = _parse(file.head(HEAD_BYTES))
-        if start is None and file.size > HEAD_BYTES:
-            header, start, length = _parse(file.head(LONG_HEAD_BYTES))
+        header = _parse(file.head(HEAD_BYTES))
+        if header.start < 0 and file.size > HEAD_BYTES:
+            header = _parse(file.head(LONG_HEAD_BYTES))
     except Refused:
         raise
-    except OSError as error:
-        raise Refused(f"unreadable: {error.strerror or error}") from error
-    except Exception as error:  # pydicom raises many kinds on damaged headers
-        raise Refused(_not_dicom(file) or f"damaged header ({type(error).__name__}: {error})") from error
-    modality = _text(header, "Modality")
+    except Exception as error:  # pydicom raises many kinds on damaged headers, archives on damaged members
+        reason = f"unreadable: {error.strerror}" if isinstance(error, OSError) and error.strerror else _not_dicom(file)
+        raise Refused(reason or f"damaged header ({type(error).__name__}: {error})") from error
+    modality = header.text("Modality")
     if modality != "CT":
         raise Refused(f"no CT slice: its modality is {modality!r}")
-    series, sop = _text(header, "SeriesInstanceUID"), _text(header, "SOPInstanceUID")
-    x, y, z = _numbers(header, "ImagePositionPatient", 3)
-    syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
-    localizer = "LOCALIZER" in str(header.get("ImageType", ""))
+    series, sop = header.text("SeriesInstanceUID"), header.text("SOPInstanceUID")
+    x, y, z = header.numbers("ImagePositionPatient", 3)
+    localizer = "LOCALIZER" in header.values.get("ImageType", ())
     spacing, shape, problem = (0.0, 0.0), (0, 0), ""
     try:
-        row_mm, column_mm = _numbers(header, "PixelSpacing", 2)
-        (rows,), (columns,) = _numbers(header, "Rows", 1), _numbers(header, "Columns", 1)
-        spacing, shape = (row_mm, column_mm), (int(rows), int(columns))
-        _check_image(header, syntax)
-        if start is None:
-            raise Refused("truncated: it ends before its pixels" if file.size < LONG_HEAD_BYTES else "it has no pixels")
-        compressed = pydicom.uid.UID(syntax).is_compressed
-        bits = int(header.BitsAllocated)
-        if not compressed and not rows * columns * bits <= 8 * length <= rows * columns * bits + 8:
-            raise Refused(f"damaged: {length} bytes of pixels for {shape[0]} x {shape[1]} of {bits} bits")
-        if not compressed and start + length > file.size:
-            raise Refused(f"truncated: {file.size} bytes of {start + length}")
+        row_mm, column_mm = header.numbers("PixelSpacing", 2)
+        spacing, shape = (row_mm, column_mm), (header.whole("Rows"), header.whole("Columns"))
+        _check_image(header, file.size)
     except Refused as refused:
         problem = str(refused)
-    except Exception as error:
-        problem = f"damaged header ({type(error).__name__}: {error})"
-    return Slice(file.place, file.name, file.stamp, series, sop, (x, y, z), spacing, shape, syntax, localizer, problem)
+    place = file.place, file.name, file.stamp
+    return Slice(*place, series, sop, (x, y, z), spacing, shape, header.syntax, localizer, problem)
 
 
 def read_image(file: File, expected: Slice) -> Image:
@@ -133,19 +118,19 @@ def read_image(file: File, expected: Slice) -> Image:
         raise Refused("its header has changed")
     if expected.problem:
         raise Refused(expected.problem)
+    header = _parse(data[:LONG_HEAD_BYTES])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = read_partial(io.BytesIO(data), stop_when=_Stop(_PIXEL_DATA + 1))
-            stored = dataset.pixel_array
+            stored = read_partial(io.BytesIO(data), stop_when=_Stop(_PIXEL_DATA + 1)).pixel_array
     except Exception as error:  # a decoder's complaints are of many kinds
         raise Refused(f"damaged pixels ({type(error).__name__}: {error})") from error
     if stored.shape != expected.shape:
         raise Refused(f"damaged: its pixels are {stored.shape}, its header says {expected.shape}")
-    unused = stored.dtype.itemsize * 8 - int(dataset.BitsStored)
+    unused = stored.dtype.itemsize * 8 - header.whole("BitsStored")
     if unused > 0:  # what stands in the bits above is no part of the value
         stored = (stored << unused) >> unused
-    (slope,), (intercept,) = _numbers(dataset, "RescaleSlope", 1), _numbers(dataset, "RescaleIntercept", 1)
+    (slope,), (intercept,) = header.numbers("RescaleSlope", 1), header.numbers("RescaleIntercept", 1)
     hu = stored * slope + intercept
     if hu.max() > HIGHEST_HU:
         raise Refused(f"damaged: {hu.max():.0f} HU is no density of anything")
@@ -212,17 +197,62 @@ class _Stop:
         return tag >= self.tag
 
 
-def _parse(data: bytes) -> tuple[pydicom.FileDataset, int | None, int]:
-    """Return a header, and where its pixels start and how long they are; no start where they are not reached."""
+@dataclass(frozen=True)
+class _Header:
+    """A header without pydicom's lazy parts.
+
+    Attributes:
+        values: Each element's value or values, as text.
+        syntax: Transfer syntax UID.
+        start: Where the pixels start; negative where the header's end was not reached.
+        length: Bytes of pixels that the header announces.
+    """
+
+    values: dict[str, tuple[str, ...]]
+    syntax: str
+    start: int
+    length: int
+
+    def text(self, keyword: str) -> str:
+        """Return an element's only value."""
+        match self.values.get(keyword):
+            case (str(value),) if value:
+                return value
+        raise Refused(f"damaged header: no {keyword}")
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
+        """Return so many finite numbers."""
+        values = self.values.get(keyword, ())
+        try:
+            numbers = tuple(map(float, values))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != count or not all(map(math.isfinite, numbers)):
+            raise Refused(f"damaged header: {keyword} is {' '.join(values)[:40]!r}")
+        return numbers
+
+    def whole(self, keyword: str) -> int:
+        """Return a whole number."""
+        return int(self.numbers(keyword, 1)[0])
+
+
+def _parse(data: bytes) -> _Header:
+    """Return what stands before the pixels."""
     _check_syntax(data)
-    stream, stop = io.BytesIO(data), _Stop(_PIXEL_DATA)
+    stream, stop, values = io.BytesIO(data), _Stop(_PIXEL_DATA), {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = read_partial(stream, stop_when=stop, specific_tags=_TAGS)
         for keyword in _KEYWORDS:
-            header.get(keyword)  # decodes it
-    implicit = header.original_encoding[0]
-    return header, (stream.tell() + (8 if implicit else 12) if stop.length >= 0 else None), stop.length
+            value = header.get(keyword)
+            if isinstance(value, pydicom.multival.MultiValue):
+                values[keyword] = tuple(map(str, value))
+            elif isinstance(value, str | int | float):
+                values[keyword] = (str(value),)
+        syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
+    implicit, _ = header.original_encoding
+    start = stream.tell() + (8 if implicit else 12) if stop.length >= 0 else -1
+    return _Header(values, syntax, start, stop.length)
 
 
 def _check_syntax(data: bytes) -> None:
@@ -239,54 +269,42 @@ def _not_dicom(file: File) -> str:
     return "" if file.head(132)[128:] == b"DICM" else "not DICOM"
 
 
-def _check_image(header: pydicom.Dataset, syntax: str) -> None:
-    """Refuse a slice that is not one grey image across z, in a syntax that can be decoded."""
-    orientation = _numbers(header, "ImageOrientationPatient", 6)
+def _check_image(header: _Header, size: int) -> None:
+    """Refuse a slice that is not one whole grey image across z, in a syntax that can be decoded."""
+    orientation = header.numbers("ImageOrientationPatient", 6)
     along_row, along_column = np.array(orientation).reshape(2, 3)
     if max(abs(along_row[2]), abs(along_column[2])) > TILT_TOLERANCE:
         raise Refused(f"oblique: its rows and columns (ImageOrientationPatient {orientation}) do not lie across z")
     if max(abs(along_row @ along_row - 1), abs(along_column @ along_column - 1), abs(along_row @ along_column)) > 0.01:
         raise Refused(f"damaged: ImageOrientationPatient {orientation} is no pair of axes")
-    if min(_numbers(header, "PixelSpacing", 2)) <= 0:
+    if min(header.numbers("PixelSpacing", 2)) <= 0:
         raise Refused("damaged: its PixelSpacing is not positive")
-    whole = {name: int(_numbers(header, name, 1)[0]) for name in _KEYWORDS[9:11] + _KEYWORDS[12:16]}
-    if not (0 < whole["Rows"] <= MAX_PIXELS and 0 < whole["Columns"] <= MAX_PIXELS):
-        raise Refused(f"damaged: {whole['Rows']} rows and {whole['Columns']} columns")
-    single = int(header.get("NumberOfFrames") or 1) == 1 and header.get("SamplesPerPixel", 1) == 1
-    if not single or _text(header, "PhotometricInterpretation") != "MONOCHROME2":
+    rows, columns = header.whole("Rows"), header.whole("Columns")
+    if not (0 < rows <= MAX_PIXELS and 0 < columns <= MAX_PIXELS):
+        raise Refused(f"damaged: {rows} rows and {columns} columns")
+    single = header.values.get("NumberOfFrames", ("1",)) == header.values.get("SamplesPerPixel", ("1",)) == ("1",)
+    if not single or header.text("PhotometricInterpretation") != "MONOCHROME2":
         raise Refused("no single grey image")
-    allocated, stored = whole["BitsAllocated"], whole["BitsStored"]
-    if allocated not in (8, 16) or not 0 < stored <= allocated or whole["HighBit"] != stored - 1:
-        raise Refused(f"damaged: {stored} bits stored up to bit {whole['HighBit']} of {allocated}")
-    if whole["PixelRepresentation"] not in (0, 1):
-        raise Refused(f"damaged: PixelRepresentation {whole['PixelRepresentation']}")
-    (slope,), _ = _numbers(header, "RescaleSlope", 1), _numbers(header, "RescaleIntercept", 1)
+    allocated, stored, high = map(header.whole, ("BitsAllocated", "BitsStored", "HighBit"))
+    if allocated not in (8, 16) or not 0 < stored <= allocated or high != stored - 1:
+        raise Refused(f"damaged: {stored} bits stored up to bit {high} of {allocated}")
+    if header.whole("PixelRepresentation") not in (0, 1):
+        raise Refused(f"damaged: PixelRepresentation {header.whole('PixelRepresentation')}")
+    (slope,), _ = header.numbers("RescaleSlope", 1), header.numbers("RescaleIntercept", 1)
     if slope <= 0:
         raise Refused(f"damaged: a rescale slope of {slope:g}")
+    if header.start < 0:
+        raise Refused("truncated: it ends before its pixels")
+    syntax = pydicom.uid.UID(header.syntax)
     try:
         missing = missing_decoder(syntax)
-    except NotImplementedError as error:
-        raise Refused(f"transfer syntax {syntax!r} is unknown: {error}") from error
+    except (NotImplementedError, ValueError) as error:
+        raise Refused(f"transfer syntax {header.syntax!r} is unknown: {error}") from error
     if missing:
-        raise Refused(f"compressed as {pydicom.uid.UID(syntax).name}, which wants another package: {missing}")
-
-
-def _text(header: pydicom.Dataset, keyword: str) -> str:
-    """Return a header's text."""
-    value = header.get(keyword)
-    if not value:
-        raise Refused(f"damaged header: no {keyword}")
-    return str(value)
-
-
-def _numbers(header: pydicom.Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """Return so many finite numbers of a header."""
-    value = header.get(keyword)
-    parts = [value] if count == 1 else value
-    try:
-        numbers = tuple(float(part) for part in parts)
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise Refused(f"damaged header: {keyword} is {str(value)[:40]!r}")
-    return numbers
+        raise Refused(f"compressed as {syntax.name}, which wants another package: {missing}")
+    if not syntax.is_compressed:
+        expected = rows * columns * allocated // 8
+        if not expected <= header.length <= expected + 1:  # an odd length is padded
+            raise Refused(f"damaged: {header.length} bytes of pixels for {rows} x {columns} of {allocated} bits")
+        if header.start + header.length > size:
+            raise Refused(f"truncated: {size} bytes of {header.start + header.length}")
