@@ -20,7 +20,7 @@ from datasets.readings import Scan
 
 PADDING_HU = -1000.0  # below it there is no body, only the scanner's padding
 HIGHEST_HU = 32767.0
-Z_TOLERANCE_MM = 0.1  # slices of LIDC-IDRI are at least 0.45 mm apart
+Z_TOLERANCE_MM = 0.05  # slices of LIDC-IDRI are at least 0.45 mm apart
 SPACING_TOLERANCE = 1e-3  # of a pixel: half a millimetre across the image
 TILT_TOLERANCE = 1e-3  # sine of the angle
 MAX_PIXELS = 2048  # rows or columns
@@ -143,24 +143,17 @@ def image_hash(image: Image) -> str:
 
 
 def missing_decoder(syntax: str) -> str:
-    """Return what must be installed to read a transfer syntax, or nothing.
-
-    Raises:
-        NotImplementedError: Nothing can read it.
-    """
-    decoder = get_decoder(pydicom.uid.UID(syntax))
+    """Return what must be installed to read a transfer syntax, or nothing."""
+    try:
+        decoder = get_decoder(pydicom.uid.UID(syntax))
+    except NotImplementedError:
+        return "none that pydicom knows"
     return "" if decoder.is_available else "; or ".join(decoder.missing_dependencies)
 
 
 def decoders() -> list[str]:
     """Return the transfer syntaxes that can be read here: another package more, and more slices can be used."""
-    found = []
-    for syntax in pydicom.uid.AllTransferSyntaxes:
-        try:
-            found += [] if missing_decoder(syntax) else [str(syntax)]
-        except NotImplementedError:
-            continue
-    return found
+    return [str(syntax) for syntax in pydicom.uid.AllTransferSyntaxes if not missing_decoder(syntax)]
 
 
 def levels(slices: Iterable[Slice], scan: Scan) -> tuple[dict[int, list[Slice]], list[Slice]]:
@@ -295,12 +288,10 @@ def _check_image(header: _Header, size: int) -> None:
         raise Refused(f"damaged: a rescale slope of {slope:g}")
     if header.start < 0:
         raise Refused("truncated: it ends before its pixels")
+    if header.syntax not in pydicom.uid.AllTransferSyntaxes:
+        raise Refused(f"damaged: there is no transfer syntax {header.syntax!r}")
     syntax = pydicom.uid.UID(header.syntax)
-    try:
-        missing = missing_decoder(syntax)
-    except (NotImplementedError, ValueError) as error:
-        raise Refused(f"transfer syntax {header.syntax!r} is unknown: {error}") from error
-    if missing:
+    if missing := missing_decoder(syntax):
         raise Refused(f"compressed as {syntax.name}, which wants another package: {missing}")
     if not syntax.is_compressed:
         expected = rows * columns * allocated // 8
