@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from datasets import readings
 from datasets.nodules import Nodule, cluster
@@ -32,6 +32,8 @@ class Sphere:
     def hu(self, level: int) -> np.ndarray:
         """Return a slice's true density; the sphere's border is as soft as a voxel."""
         z = self.scan.slice_z_mm[level] - self.centre_mm[0]
+        if abs(z) > self.radius_mm + max(*self.spacing_mm, 5.0):
+            return np.full(self.shape, AIR_HU)
         y, x = (
             step * np.arange(n) - c for step, n, c in zip(self.spacing_mm, self.shape, self.centre_mm[1:], strict=True)
         )
@@ -49,9 +51,10 @@ def sphere(
     first_id=1,
     malignancy=3,
     margin=4.4,
+    counts=None,
 ) -> Sphere:
-    """Make a sphere of one reader; spacing between slices, rows and columns."""
-    counts = [math.ceil(margin * radius / step) + 3 for step in spacing]
+    """Make a sphere of one reader; spacing between, and counts of, slices, rows and columns."""
+    counts = counts or [math.ceil(margin * radius / step) + 3 for step in spacing]
     z = -100.0 + spacing[0] * np.arange(counts[0])
     middle = [step * (n - 1) / 2 + 0.21 * step for step, n in zip(spacing, counts, strict=True)]
     centre = np.array([z[0] + middle[0], *middle[1:]])
@@ -87,7 +90,7 @@ def dataset(
     """Return a CT slice; `changes` overwrite its elements at last."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = f"{scan.series_uid}.{round(z_mm * 1000) + 10_000_000}.{number}"
+    meta.MediaStorageSOPInstanceUID = generate_uid("1.2.826.0.", [scan.series_uid, f"{z_mm:.4f}", str(number)])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
