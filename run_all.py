@@ -162,6 +162,8 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     keys = commandline.choose_all("dataset", args.datasets, DATASETS)
     methods = commandline.choose_all("method", args.methods, dict.fromkeys([*METHODS, *ABLATIONS]))
     commandline.choose("source", args.source, SOURCES)
+    if (args.dicom_root or args.verify) and not SOURCES[args.source].download:
+        raise InputError(f"--dicom-root and --verify are for a download, not for --source {args.source}")
     commandline.choose("label rule", args.label_rule, LABEL_RULES)
     device = commandline.choose_device(args.device)
     preset_name, preset = commandline.choose_preset(args, device)
@@ -173,7 +175,7 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         console.print_plan(out, specs, done, title_of, f"{workers} worker{'s' * (workers != 1)} on {device}", folder)
         return 0
 
-    cohort_file = args.cohort or prepare(args.source, preset.nodules, workers, err)
+    cohort_file = args.cohort or prepare(args, preset.nodules, max(1, workers), err)
     cohort, fold_of = load_cohort(cohort_file.resolve(), args.label_rule, preset.folds)
     identity = identity_of(cohort, fold_of, args.label_rule, preset_name, preset)
     records = Run(folder, identity)
@@ -219,16 +221,30 @@ def check_text_tower(methods: Sequence[str], spec: TextTowerSpec) -> None:
             raise InputError(str(error)) from error
 
 
-def prepare(source: str, nodules: int | None, workers: int, err: Console) -> Path:
+def prepare(args: argparse.Namespace, nodules: int | None, workers: int, err: Console) -> Path:
     """Return the prepared cohort's file, making it first if it is missing."""
-    with console.progress(err, f"Preparing the {source} cohort", "nodules") as advance:
-        return cohorts.prepare(
-            source,
-            HERE / "results" / "cohorts",
+    folder, download = HERE / "results" / "cohorts", None
+    if SOURCES[args.source].download:
+        with console.progress(err, "Looking for series", "folders and archives") as advance:
+            download = cohorts.find(
+                folder,
+                args.dicom_root,
+                workers=workers,
+                progress=lambda done, total: advance(done, total, ""),
+                verify=args.verify,
+            )
+    with console.progress(err, f"Preparing the {args.source} cohort", "nodules") as advance:
+        file = cohorts.prepare(
+            args.source,
+            folder,
             nodules=nodules,
-            workers=max(1, workers),
+            workers=workers,
             progress=lambda done, total: advance(done, total, ""),
+            download=download,
         )
+    if download is not None:
+        console.print_preparation(err, cohorts.load(file))
+    return file
 
 
 def train(jobs: Sequence[Job], workers: int, scheduler: str | None, err: Console) -> None:

@@ -49,6 +49,13 @@ def parser() -> Parser:
     p.add_argument("--folds", type=at_least(2), metavar="N", help="number of patient-disjoint folds (default: 5)")
     p.add_argument("--seeds", type=at_least(1), default=1, metavar="N", help="trainings per fold (default: 1)")
     p.add_argument("--source", default="phantom", help="where the voxels come from (default: phantom)")
+    p.add_argument(
+        "--dicom-root",
+        type=Path,
+        metavar="PATH",
+        help="a LIDC-IDRI download: folder, zip or tar (default: ~/.pylidcrc)",
+    )
+    p.add_argument("--verify", action="store_true", help="read every slice of the download again that was read before")
     p.add_argument("--cohort", type=Path, metavar="FILE", help="use this prepared cohort instead of preparing one")
     p.add_argument("--label-rule", default="published", help="published: <=2.5 / >=3.5; text: <2.5 / >3.5")
     p.add_argument("--text-tower", metavar="NAME|FILE", help="openai, random, or a file of OpenAI's ViT-B-16 weights")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmark.contracts import Cohort
 from benchmark.records import FitSpec
 from benchmark.tables import COMPARISON, Table, differences, footnotes, grid
 
@@ -47,6 +48,24 @@ def progress(console: Console, title: str, unit: str) -> Iterator[Advance]:
             bars.update(bar, completed=done, total=total, note=escape(note), visible=True)
 
         yield advance
+
+
+def print_preparation(console: Console, cohort: Cohort, shown: int = 10) -> None:
+    """Print what came of a download, if that is what the cohort was made from."""
+    counts = cohort.provenance.get("preparation")
+    if counts is None:
+        return
+    table = Table("What", "Number", title="The download", box=box.SIMPLE_HEAD, **_LEFT)
+    for kind in ("series", "nodules"):
+        for name, count in counts[kind].items():
+            table.add_row(f"{kind} {name}", f"{count:,}")
+    table.add_row("files that could not be used", f"{counts['files that could not be used']:,}")
+    console.print(table)
+    reasons = list(counts["left out"].items())
+    for name, reason in reasons[:shown]:
+        console.print(f"· left out {escape(name)}: {escape(reason)}", style="yellow", highlight=False, soft_wrap=True)
+    if len(reasons) > shown:
+        console.print(f"· and {len(reasons) - shown:,} more; prepare.json, beside the prepared cohort, lists all")
 
 
 def print_choices(console: Console, choices: Sequence[tuple[str, str, str]]) -> None:

@@ -39,6 +39,10 @@ class Provenance:
         """Say what the numbers are, for the head of every table."""
         recipe, tower = self.identity["recipe"], self.identity["text_tower"]
         notes = [self.source_note]
+        if (of_all := self.cohort.provenance.get("preparation")) is not None:
+            whole = of_all["nodules"]["in the database"]
+            kind = "The whole collection" if len(self.cohort) == whole else "A partial cohort"
+            notes.append(f"{kind}: {len(self.cohort):,} of the {whole:,} nodules of LIDC-IDRI.")
         if self.is_sample:
             notes.append("A small sample for testing the machinery: these numbers mean nothing.")
         channels = "-".join(map(str, self.identity["encoder"]["channels"]))

@@ -57,9 +57,11 @@ def test_the_name_carries_what_makes_the_file(path, monkeypatch):
 
 
 def test_every_module_that_shapes_voxels_is_in_the_code_hash():
-    other = {"__init__", "cohort", "store", "protocols", "folds", "gallery"}
-    files = {file.stem for file in Path(cohort.__file__).parent.glob("*.py")}
-    assert set(cohort.SOURCES["phantom"].modules) == files - other
+    other = {"__init__", "cohort", "store", "protocols", "folds", "gallery", "survey"}
+    files = {file.stem for file in Path(cohort.__file__).parent.glob("*.py")} - other
+    phantom, dicom = {"masks", "anatomy", "phantom"}, {"archive", "series", "dicom"}
+    assert set(cohort.SOURCES["phantom"].modules) == files - dicom
+    assert set(cohort.SOURCES["dicom"].modules) == files - phantom
 
 
 def test_two_workers_give_the_bytes_of_one(path, tmp_path, monkeypatch):
@@ -98,7 +100,7 @@ def test_a_sample_is_whole_patients_spread_over_all(nodules):
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("ct", {}, "unknown source 'ct': choose from phantom"),
+        ("ct", {}, "unknown source 'ct': choose from phantom, dicom"),
         ("phantom", {"workers": 0}, "at least one worker"),
         ("phantom", {"nodules": 0}, "at least one worker and one nodule"),
     ],
