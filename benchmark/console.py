@@ -55,7 +55,7 @@ def print_preparation(console: Console, cohort: Cohort, shown: int = 10) -> None
     counts = cohort.provenance.get("preparation")
     if counts is None:
         return
-    table = Table("What", "Number", title="The download", box=box.SIMPLE_HEAD, **_LEFT)
+    table = rich.table.Table("What", "Number", title="The download", box=box.SIMPLE_HEAD, **_LEFT)
     for kind in ("series", "nodules"):
         for name, count in counts[kind].items():
             table.add_row(f"{kind} {name}", f"{count:,}")

@@ -14,7 +14,7 @@ from benchmark.check.measured import MEAN, Measured
 from benchmark.check.regression import FALSE_ALARMS
 from benchmark.check.verdict import Verdict
 from benchmark.published import Published
-from benchmark.tables import column_title
+from benchmark.tables import metric_title
 
 _PIPED_WIDTH = 80
 _LEFT: dict[str, Any] = {
@@ -66,7 +66,7 @@ def _agreements(paper: Published, found: Sequence[Agreement]) -> Table:
     for index, one in enumerate(found):
         cell = one.published
         interval = f"{_points(one.difference)} ({_points(one.low)} {_points(one.high)})"
-        line = [cell.method, column_title(cell.metric), str(cell.value), f"{one.ours:.1f}", interval, one.verdict]
+        line = [cell.method, metric_title(cell.metric), str(cell.value), f"{one.ours:.1f}", interval, one.verdict]
         ends = index + 1 < len(found) and found[index + 1].published.method != cell.method
         table.add_row(*map(escape, line), style=_COLOUR[one.verdict], end_section=ends)
     return table
@@ -136,7 +136,7 @@ def _regressions(verdict: Verdict) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for one in verdict.regressions:
         row, section, metric = one.address
-        score = _SHORT.get(metric) or column_title(metric)
+        score = _SHORT.get(metric) or metric_title(metric)
         difference = f"{_points(100 * one.difference)} ±{100 * one.allowed:.1f}"
         table.add_row(escape(row), section, score, f"{100 * one.golden:.1f}", f"{100 * one.run:.1f}", difference)
     return table
