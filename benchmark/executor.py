@@ -56,7 +56,7 @@ def execute(
                     n_workers=min(workers, len(jobs)),
                     threads_per_worker=1,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # None would still claim port 8787, and warn where it is taken
                     silence_logs=logging.CRITICAL,
                 )
             )

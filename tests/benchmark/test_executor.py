@@ -41,7 +41,7 @@ def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path):
 def test_a_running_scheduler_can_be_used_by_its_address():
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0") as cluster:
         address = cluster.scheduler_address
         assert dict(execute(double, [1, 2], workers=1, scheduler=address)) == {1: 2, 2: 4}
 
