@@ -10,7 +10,9 @@ import sys
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process: faster under load, and repeatable
 
 import argparse
+import json
 import shlex
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,7 +32,7 @@ from benchmark.recipe import PRESETS, Preset
 from benchmark.records import FitSpec, Run, versions
 from benchmark.references import REFERENCES
 from benchmark.report import Provenance, write_table
-from benchmark.runner import run_fit, run_reference
+from benchmark.runner import hyperparameters, run_fit, run_reference
 from benchmark.tables import Found, Table, accuracy_table, comparison_table, row_of
 from datasets import DATASETS, SOURCES
 from datasets import cohort as cohorts
@@ -71,9 +73,9 @@ def run_job(job: Job) -> str:
     shape = cohort.volumes.shape[1:]
     task = Task(len(names), names, cohort.attribute_names, shape, job.preset.encoder, job.preset.text_tower)
     device = torch.device(worker_device(job.device))
-    method, hyperparameters = method_of(job.spec.method)
+    method, given = method_of(job.spec.method)
     recipe, title = job.preset.recipe, title_of(job.spec.method)
-    return run_fit(run, job.spec, method, hyperparameters, task, recipe, cohort, rows, classes, device, title).status
+    return run_fit(run, job.spec, method, given, task, recipe, cohort, rows, classes, device, title).status
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +91,11 @@ def worker_device(device: str) -> str:
         return device
     from distributed import get_worker
 
-    return f"cuda:{hash(get_worker().name) % torch.cuda.device_count()}"
+    try:
+        name = str(get_worker().name)
+    except ValueError:  # not in a worker
+        return device
+    return f"cuda:{zlib.crc32(name.encode()) % torch.cuda.device_count()}"
 
 
 def choices() -> list[tuple[str, str, str]]:
@@ -127,6 +133,19 @@ def method_of(key: str) -> tuple[type[Method], dict[str, Any]]:
     return METHODS[key], {}
 
 
+def refuse_other_hyperparameters(found: Found) -> None:
+    """Refuse finished fits of a method whose defaults have changed since."""
+    for spec, record in found.items():
+        if record is None or record.status != "done" or spec.method in REFERENCES:
+            continue
+        wanted = json.loads(json.dumps(hyperparameters(*method_of(spec.method)), default=repr))
+        if record.hyperparameters != wanted:
+            raise InputError(
+                f"{spec.path()} was trained with {record.hyperparameters}, and {spec.method} now has {wanted}; "
+                "delete its folders under fits/, or give another --out"
+            )
+
+
 def title_of(key: str) -> str:
     """Return a row's name in print."""
     if key in REFERENCES:
@@ -156,6 +175,10 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     out, err = console.consoles()
     plugins = tuple(file.resolve() for file in args.plugin)
     commandline.load_plugins(plugins)
+    if taken := METHODS.keys() & REFERENCES.keys():
+        raise InputError(
+            f"the key {min(taken)!r} belongs to a reference row; register the plugin's method under another"
+        )
     if args.list:
         console.print_choices(out, choices())
         return 0
@@ -180,7 +203,8 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     identity = identity_of(cohort, fold_of, args.label_rule, preset_name, preset)
     records = Run(folder, identity)
     found = {spec: records.read(spec) for spec in specs}
-    missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
+    missing = [spec for spec, record in found.items() if record is None or record.status != "done"]
+    refuse_other_hyperparameters(found)
     if missing:
         check_text_tower(methods, preset.text_tower)
         facts = {"versions": versions(), "device": device, "cohort": cohort.provenance}
@@ -267,6 +291,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(commandline.parser().parse_args(command), command)
     except InputError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(
+            f"run_all.py: {error.filename or 'a file'}: {error.strerror or error}; see to it, or give another --out",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("run_all.py: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)

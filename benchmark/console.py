@@ -103,7 +103,7 @@ def print_notes(console: Console, notes: Sequence[str]) -> None:
 
 
 def print_table(console: Console, table: Table, tag: str) -> None:
-    """Print a table's blocks, each with its comparisons, and the footnotes below; narrow enough for 80 columns."""
+    """Print a table's blocks, each with its comparisons, and the footnotes below."""
     console.print()
     console.rule(f"[bold]{escape(table.title)}[/bold] · {escape(tag)}", align="left")
     for block in table.blocks:

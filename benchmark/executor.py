@@ -61,7 +61,7 @@ def execute(
                 )
             )
             client = stack.enter_context(Client(address, timeout=10))  # type: ignore[no-untyped-call]
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no address at all
             raise ConnectionError(f"no dask scheduler answers at {scheduler}") from error
         futures = dict(zip(client.map(work, jobs, pure=False), jobs, strict=True))
         for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]

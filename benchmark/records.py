@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -75,7 +75,7 @@ class FitRecord:
             "labels": self.labels.tolist(),
             "proba": [[float(f"{p:.9g}") for p in row] for row in self.proba.tolist()],
         }
-        return json.dumps(content)
+        return json.dumps(content, default=repr)  # a plugin may have any default
 
     @classmethod
     def from_json(cls, text: str) -> "FitRecord":
@@ -93,6 +93,13 @@ class FitRecord:
         content["nodule_ids"] = tuple(content["nodule_ids"])
         if len(content["nodule_ids"]) != len(labels):
             raise ValueError("ids and labels differ in number")
+        if content["status"] not in get_args(Status) or content["decoder"] not in get_args(Decoder):
+            raise ValueError(f"status {content['status']!r} or decoder {content['decoder']!r} is unknown")
+        if content["status"] == "done":
+            if not len(labels) or not (0 <= labels.min() <= labels.max() < proba.shape[1]):
+                raise ValueError("labels are missing or outside the classes")
+            if not ((proba >= 0).all() and (np.abs(proba.sum(axis=1) - 1) < 1e-3).all()):
+                raise ValueError("rows of probabilities do not sum to one")
         return cls(spec=spec, labels=labels, proba=proba, **content)
 
 

@@ -49,7 +49,7 @@ class Provenance:
         epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
         notes.append(
             f"Preset {self.identity['preset']}: resnet18 with stages {channels}, {epochs}, the last "
-            "epoch tested; no epoch, setting or seed was chosen by a test fold."
+            "epoch tested; no epoch or seed was chosen by a test fold."
         )
         if self.reads_text and tower["name"] == "random":
             notes.append(

@@ -67,7 +67,7 @@ def run_fit(
     Whatever breaks a fit is written down as its record, with the traceback, and the rest of the run goes on.
     """
     existing = run.read(spec)
-    if existing is not None and existing.status != "failed":
+    if existing is not None and existing.status == "done":
         return existing
     deterministic()
     torch.manual_seed(seed_of(spec))
@@ -79,17 +79,20 @@ def run_fit(
     try:
         method = method_class(task, **given)
     except ValueError as error:
-        status, reason = "unsupported", str(error)
+        status, reason = "unsupported", _sentence(error)
+    except Exception as error:  # so is what a constructor raises
+        status, reason = "failed", f"{type(error).__name__}: {_sentence(error)}"
+        facts["traceback"] = traceback.format_exc()
     else:
         try:
             method.to(device)
             facts |= method.facts()
             facts["history"] = fit(method, _batch(cohort, fold.train, labels, recipe, device), recipe, seed_of(spec))
-            proba = predict(method, to_images(cohort.volumes[fold.test], recipe.window_hu, device))
+            proba = predict(method, to_images(cohort.volumes[fold.test], recipe.window_hu, device), task.num_classes)
         except InputError:
             raise
         except Exception as error:  # whatever a method raises is this fit's failure, not the night's
-            status, reason = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
+            status, reason = "failed", f"{type(error).__name__}: {_sentence(error)}"
             facts["traceback"] = traceback.format_exc()
     facts["seconds"] = round(time.perf_counter() - started, 3)
     tested = fold.test if status == "done" else fold.test[:0]
@@ -149,6 +152,11 @@ def _batch(
         torch.from_numpy(labels[rows]).to(device),
         torch.from_numpy(cohort.ratings[rows]).to(device, torch.float32),
     )
+
+
+def _sentence(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return (str(error).splitlines() or [""])[0]
 
 
 def _device_name(device: torch.device) -> str:

@@ -129,17 +129,20 @@ def fit(
 
 
 def predict(
-    method: Method, images: Float[Tensor, "nodules slices rows columns"]
+    method: Method, images: Float[Tensor, "nodules slices rows columns"], num_classes: int
 ) -> Float[np.ndarray, "nodules classes"]:
     """Return class probabilities in eval mode.
 
     Raises:
-        TrainingFailed: A probability is not finite, or a row does not sum to one.
+        TrainingFailed: Not a row per image and a column per class; or a probability is not finite, or a row does
+            not sum to one.
     """
     method.eval()
     with torch.no_grad():
         parts = [method.predict_proba(part) for part in torch.split(images, _EVAL_BATCH)]
-    proba: Float[np.ndarray, "nodules classes"] = torch.cat(parts).double().cpu().numpy()
+    proba: Float[np.ndarray, "nodules classes"] = torch.cat(parts).cpu().double().numpy()
+    if proba.shape != (len(images), num_classes):
+        raise TrainingFailed(f"predict_proba gave the shape {proba.shape}, not {(len(images), num_classes)}")
     if not np.isfinite(proba).all():
         raise TrainingFailed("a predicted probability is not finite")
     if (proba < 0).any() or np.abs(proba.sum(axis=1) - 1).max() > 1e-4:

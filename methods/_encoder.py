@@ -3,6 +3,7 @@
 Source: He et al., CVPR 2016; the paper sets the first layer to 32 channels and trains from random weights.
 As in the paper's released code, the stem is one 3x3 convolution of stride 1 without max-pooling, so a 32x32
 image ends as 512 x 4 x 4. The `"deep"` stem (stride 2) ends at 4 x 4 too: its last stage is dilated, not strided.
+timm starts the last normalisation of each residual branch at zero, where He et al. and the released code start at one.
 """
 
 from typing import Any

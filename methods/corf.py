@@ -6,7 +6,9 @@ Paper: Zhu et al., Convolutional ordinal regression forest for image ordinal est
 Symbols: u -> units; phi_r -> node_maps; s_n = sigmoid(u_phi(n)) -> the chance to go left; mu -> routing;
     q_{l,c} = P(y > c | leaf l) -> leaves (stored with 1 - q as a pair of answers); g = sum_l mu_l q_l -> a tree's
     answers. The trees' mean loss is trained on; the mean of their answers predicts.
-Deviations: only the abstract of the paper could be read: this is the cited machinery with K-1 Bernoulli leaves.
+Deviations: a decision is the median after the running minimum below, not the bare count of answers above 1/2, which
+    differs where answers are out of order. Only the abstract of the paper could be read: this is the cited machinery
+    with K-1 Bernoulli leaves.
     The leaves start at random distributions where public code starts uniform: uniform leaves give the same answers
     whatever the routing, so the first epoch would pass no gradient to the network. They are re-estimated once an epoch
     on the whole training set, where public code uses the last 50 mini-batches every 50 steps.

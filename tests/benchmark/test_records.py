@@ -17,8 +17,9 @@ from fakes import IDENTITY, record
 SPEC = FitSpec("three", "ce", 0, 0)
 
 
-@given(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3))
-def test_a_record_keeps_every_float32_probability_exactly(row):
+@given(st.lists(st.floats(2**-10, 1, width=32), min_size=3, max_size=3))
+def test_a_record_keeps_every_float32_probability_exactly(weights):
+    row = (np.array(weights, dtype=np.float32) / np.float32(sum(weights))).tolist()
     again = FitRecord.from_json(record(SPEC, [1], [row]).to_json())
     assert np.array_equal(again.proba.astype(np.float32), np.array([row], dtype=np.float32))
 

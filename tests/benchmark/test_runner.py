@@ -51,7 +51,9 @@ def test_the_test_fold_does_not_touch_the_training(run, train, cohort, fold):
     assert train().facts["history"] == history
 
 
-@pytest.mark.parametrize(("spoil", "reason"), [("nan", "'ce' is nan in epoch 1"), ("raise", "RuntimeError: out of")])
+@pytest.mark.parametrize(
+    ("spoil", "reason"), [("nan", "'ce' is nan in epoch 1"), ("raise", "RuntimeError: out of"), ("build", "KeyError")]
+)
 def test_a_broken_fit_is_recorded_with_its_reason_and_tried_again(run, train, spoil, reason):
     record = train(spoil=spoil)
     assert record.status == "failed" and reason in record.reason and "\n" not in record.reason
@@ -63,7 +65,7 @@ def test_a_broken_fit_is_recorded_with_its_reason_and_tried_again(run, train, sp
 def test_a_method_that_cannot_do_the_task_is_unsupported_not_failed(run, train):
     record = train(spoil="task")
     assert (record.status, record.reason) == ("unsupported", "it cannot work on this task")
-    assert train().status == "unsupported"
+    assert train().status == "done"  # once it is mended
 
 
 def test_hyperparameters_are_the_defaults_and_what_was_given():

@@ -109,11 +109,11 @@ def test_a_loss_that_is_not_finite_ends_the_fit_with_its_name():
         fitted(recipe=Recipe(epochs=2, batch_size=8, lr=1e30))
 
 
-@pytest.mark.parametrize("proba", [[float("nan"), 1.0], [0.5, 0.6], [-0.1, 1.1]])
+@pytest.mark.parametrize("proba", [[float("nan"), 1.0], [0.5, 0.6], [-0.1, 1.1], [0.5, 0.25, 0.25]])
 def test_predictions_that_are_no_probabilities_are_refused(proba):
     class Wrong(Linear):
         def predict_proba(self, images: Tensor) -> Tensor:
             return torch.tensor([proba]).repeat(len(images), 1)
 
     with pytest.raises(TrainingFailed):
-        predict(Wrong(), data().images)
+        predict(Wrong(), data().images, 2)

@@ -29,6 +29,8 @@ class Linear(Method):
         super().__init__()
         if spoil == "task":
             raise ValueError("it cannot work on this task")
+        if spoil == "build":
+            raise KeyError("a bug")
         self.spoil = spoil
         self.head = nn.Linear(64, task.num_classes)
 
