@@ -222,7 +222,7 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         identity=records.identity,
         source_note=SOURCES[cohort.source].note,
         rule_note=LABEL_RULES[args.label_rule],
-        is_sample=preset.nodules is not None,
+        is_sample=cohort.provenance.get("nodules") is not None,
         seeds=args.seeds,
         reads_text=any(method_of(key)[0].reads_text for key in methods),
     )

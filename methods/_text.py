@@ -146,6 +146,7 @@ class PromptEncoder(nn.Module):
         for name, tensor in buffers.items():
             self.register_buffer(name, tensor, persistent=False)
 
+        self.training = False
         self.blocks = nn.ModuleList()
         fixed = torch.cat([text, start])  # before the first block, text nodes do not depend on the slots either
         for block in clip.transformer.resblocks:
@@ -153,6 +154,10 @@ class PromptEncoder(nn.Module):
             fixed = start = block(start[None])[0]
         projection = clip.text_projection.mT
         self.project = FrozenLinear(projection, projection.new_zeros(len(projection)), clip.ln_final)
+
+    def train(self, mode: bool = True) -> "PromptEncoder":
+        """Stay in eval mode, whatever the method around it does: the tower is frozen."""
+        return super().train(False)
 
     def forward(self, slots: Float[Tensor, "batch slots width"]) -> Float[Tensor, "batch prompts features"]:
         """Return each prompt's features, scaled to length one.
