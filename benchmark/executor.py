@@ -5,9 +5,12 @@ replaced and its job asked for again, so a job must be idempotent: the record th
 """
 
 import logging
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
+
+import torch
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -70,3 +73,25 @@ def execute(
             except KilledWorker:
                 result = None
             yield futures.pop(future), result
+
+
+def worker_device(device: str) -> str:
+    """Return the device that the worker around this call uses: several GPUs are shared out by the workers' names."""
+    count = torch.cuda.device_count() if device == "cuda" else 1
+    if count < 2:
+        return device
+    from distributed import get_worker
+
+    try:
+        return f"cuda:{turn_of(get_worker().name) % count}"
+    except ValueError:  # not in a worker
+        return device
+
+
+def turn_of(name: object) -> int:
+    """Return a worker's turn in sharing out: its number where it has one, else a number made from its name.
+
+    >>> [turn_of(name) for name in (0, 1, "2")]
+    [0, 1, 2]
+    """
+    return int(str(name)) if str(name).isdecimal() else zlib.crc32(str(name).encode())

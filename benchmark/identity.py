@@ -1,29 +1,149 @@
-"""What all fits of a run must share to be comparable: the identity that a run folder keeps and checks."""
+"""What makes results comparable: the identity that all fits of a run share, and the key of one fit.
 
-import hashlib
-from dataclasses import asdict
-from typing import Any
+The identity says what was asked for: cohort, labels, folds, recipe, encoder, text tower, settings. The key covers it,
+the row's hyperparameters and the code that makes the result, so that a changed loss or trainer trains anew, and a
+changed comment or docstring does not.
+"""
 
+import ast
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import msgspec
 import numpy as np
 from jaxtyping import Int
 
-from benchmark.contracts import Cohort
-from benchmark.recipe import Preset
+from benchmark.contracts import Cohort, EncoderSpec, Json, Row, TextTowerSpec
+from benchmark.files import code_hash, sha256
+from benchmark.recipe import Preset, Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAINING = ("batches.py", "trainer.py", "runner.py", "contracts/methods.py", "contracts/tasks.py")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What all fits of a run must share to be comparable.
+
+    Attributes:
+        collection: Title of the nodules' collection.
+        source: Where the voxels come from.
+        cohort: Content hash of the cohort.
+        nodules: Their number.
+        label_rule: How a class is made from the malignancy scores.
+        folds: Number of folds.
+        fold_assignment: Hash of which nodule is in which fold.
+        preset: Name of the preset, or the path of the user's own.
+        recipe: Optimiser settings.
+        encoder: The image encoder.
+        text_tower: The text tower, without the place of its file.
+        settings: Hyperparameters changed by `--set`, e.g. `{"clip_lung.alpha": 0.5}`.
+    """
+
+    collection: str
+    source: str
+    cohort: str
+    nodules: int
+    label_rule: str
+    folds: int
+    fold_assignment: str
+    preset: str
+    recipe: Recipe
+    encoder: EncoderSpec
+    text_tower: TextTowerSpec
+    settings: dict[str, Json]
+
+    def plain(self) -> dict[str, Json]:
+        """Return it as JSON has it."""
+        tower = {name: value for name, value in vars(self.text_tower).items() if name != "path"}
+        return _plain(vars(self) | {"text_tower": tower})
 
 
 def identity_of(
-    cohort: Cohort, fold_of: Int[np.ndarray, " nodules"], label_rule: str, preset_name: str, preset: Preset
-) -> dict[str, Any]:
-    """Return what all fits of a run must share to be comparable."""
-    return {
-        "source": cohort.source,
-        "cohort": cohort.content_hash,
-        "nodules": len(cohort),
-        "label_rule": label_rule,
-        "folds": preset.folds,
-        "fold_assignment": hashlib.sha256(np.asarray(fold_of, dtype="<i8").tobytes()).hexdigest(),
-        "preset": preset_name,
-        "recipe": asdict(preset.recipe),
-        "encoder": asdict(preset.encoder),
-        "text_tower": {key: value for key, value in asdict(preset.text_tower).items() if key != "path"},
-    }
+    cohort: Cohort,
+    fold_of: Int[np.ndarray, " nodules"],
+    label_rule: str,
+    preset_name: str,
+    preset: Preset,
+    settings: Mapping[str, Json],
+) -> Identity:
+    """Return the identity of a run."""
+    return Identity(
+        collection=cohort.collection,
+        source=cohort.source,
+        cohort=cohort.content_hash,
+        nodules=len(cohort),
+        label_rule=label_rule,
+        folds=preset.folds,
+        fold_assignment=sha256(np.asarray(fold_of, dtype="<i8").tobytes()),
+        preset=preset_name,
+        recipe=preset.recipe,
+        encoder=preset.encoder,
+        text_tower=replace(preset.text_tower, path=None),
+        settings=dict(settings),
+    )
+
+
+def fit_key(identity: Identity, row: Row) -> str:
+    """Return the hash of all that decides the results of a row's fits, but for fold and seed."""
+    return sha256(msgspec.json.encode([identity, plain_settings(row), code_of(row)], order="sorted"))
+
+
+def plain_settings(row: Row) -> dict[str, Json]:
+    """Return every hyperparameter of a row with its value, as JSON has it; a function by its name."""
+    return _plain(row.settings)
+
+
+def _plain(content: Mapping[str, object]) -> dict[str, Json]:
+    return msgspec.json.decode(msgspec.json.encode(content, enc_hook=_name), type=dict[str, Json])
+
+
+def _name(value: object) -> str:
+    """Name what JSON cannot hold, the same in every process: functions and classes by name, others by their repr."""
+    name = getattr(value, "__qualname__", None)
+    return repr(value) if name is None else f"{getattr(value, '__module__', '')}.{name}"
+
+
+def code_of(row: Row) -> str:
+    """Return the hash of the code that makes a row's results: its own files, and for a method the trainer's."""
+    own = sources(Path(sys.modules[row.make.__module__].__file__ or ""))
+    training = [ROOT / "benchmark" / name for name in TRAINING] if row.method else []
+    return code_hash(sorted({*own, *training}))
+
+
+def sources(file: Path) -> set[Path]:
+    """Return a row's file and all files of `methods` that it imports, directly or not, but for the registry."""
+    found, todo = set[Path](), [file]
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found.add(path)
+            below = (ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in _imported(path.read_text("utf-8")))
+            todo += [file for file in below if file.is_file()]
+    return found
+
+
+@cache
+def _imported(source: str) -> frozenset[str]:
+    """Return the names below `methods` that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return frozenset(name for name in names if name.startswith("methods."))
+
+
+@cache
+def commit() -> str:
+    """Return the git commit of the checkout, with `-dirty` where files differ from it; empty where git cannot tell."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -40,7 +40,7 @@ class Cell:
 
     Attributes:
         protocol: Key of the protocol.
-        method: Key of the method; keys of `methods.METHODS` are the same method.
+        method: Key of the method; keys of `methods.ROWS` are the same row.
         metric: `accuracy`, `recall_benign`, `f1_benign`, ...
         value: In percent, as printed.
         std: What follows the plus-minus sign, or None.

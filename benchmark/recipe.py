@@ -1,6 +1,9 @@
 """Recipes (optimiser settings) and presets (named bundles of recipe, encoder and text tower)."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from benchmark.contracts import EncoderSpec, TextTowerSpec
 
@@ -12,6 +15,8 @@ class Recipe:
     The paper states SGD, momentum, weight decay, learning rate and cosine decay; epochs and batch size are its
     released code's. Augmentation is stated nowhere: exact mirror images and quarter turns, no interpolation.
 
+    The bounds in the annotations are checked where a preset is read from a file (`presets.read`).
+
     Attributes:
         epochs: Passes over the training folds; the last epoch is the one that is tested.
         batch_size: Nodules a step; the rest of an epoch that fills no batch is left out, other nodules each time.
@@ -19,18 +24,18 @@ class Recipe:
         warmup: Fraction of the steps over which the learning rate rises linearly from zero.
         momentum: Of SGD.
         nesterov: Whether SGD looks ahead.
-        weight_decay: On every parameter that a method does not name in `undecayed`.
+        weight_decay: On every parameter that a method does not name in `no_weight_decay`.
         augment: Mirror and turn training images at random.
         window_hu: Lower and upper Hounsfield units that become intensity 0 and 1.
     """
 
-    epochs: int = 100
-    batch_size: int = 32
-    lr: float = 1e-3
-    warmup: float = 0.0
-    momentum: float = 0.9
+    epochs: Annotated[int, Meta(ge=1)] = 100
+    batch_size: Annotated[int, Meta(ge=2)] = 32
+    lr: Annotated[float, Meta(gt=0)] = 1e-3
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     nesterov: bool = False
-    weight_decay: float = 5e-5
+    weight_decay: Annotated[float, Meta(ge=0)] = 5e-5
     augment: bool = True
     window_hu: tuple[float, float] = (-1000.0, 400.0)
 
@@ -52,8 +57,8 @@ class Preset:
     encoder: EncoderSpec
     text_tower: TextTowerSpec
     purpose: str
-    folds: int = 5
-    nodules: int | None = None
+    folds: Annotated[int, Meta(ge=2)] = 5
+    nodules: Annotated[int, Meta(ge=1)] | None = None
 
 
 _SMALL_ENCODER = EncoderSpec(channels=(8, 16, 32, 64), layers=(1, 1, 1, 1), stem="deep")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from benchmark.tables import COMPARISON, Row, Table, cells, differences, footnotes, grid
+from benchmark.tables import COMPARISON, Table, cells, differences, footnotes, grid
 
 _RIGHT = ("left", "right", "right", "right")
 
@@ -17,11 +17,11 @@ def markdown(table: Table, notes: Sequence[str]) -> str:
     for block in table.blocks:
         headers = ["Method", *(column.heading for column in block.columns)]
         body = grid(table, block, ("**", "**"))
-        lines = [[marked(row), *line] for row, line in zip(table.rows, body, strict=True)]
+        lines = [[line.marked, *texts] for line, texts in zip(table.lines, body, strict=True)]
         parts += [f"## {block.title}", "", tabulate(lines, headers, "pipe", disable_numparse=True), ""]
         for section in block.compared:
             if compared := differences(table, section):
-                parts += [f"{section.title}, accuracy against {table.rows[0].title}, in points:", ""]
+                parts += [f"{section.title}, accuracy against {table.lines[0].title}, in points:", ""]
                 parts += [tabulate(compared, COMPARISON, "pipe", disable_numparse=True, colalign=_RIGHT), ""]
     parts += [f"- {note}" for note in footnotes(table)]
     return "\n".join(parts).rstrip() + "\n"
@@ -34,8 +34,8 @@ def latex(table: Table, notes: Sequence[str]) -> str:
         headers = ["Method", *(column.heading for column in block.columns)]
         body = grid(table, block, (r"\textbf{", "}"))
         lines = [
-            [_tex(marked(row)), *(cell.replace("±", r"$\pm$") for cell in line)]
-            for row, line in zip(table.rows, body, strict=True)
+            [_tex(line.marked), *(text.replace("±", r"$\pm$") for text in texts)]
+            for line, texts in zip(table.lines, body, strict=True)
         ]
         parts += [
             r"\begin{table}",
@@ -53,17 +53,12 @@ def csv_text(table: Table, facts: dict[str, str]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["dataset", "decision", "method", "title", "kind", "metric", "mean", "std", "n", *facts])
     for section in table.sections:
-        for row in table.rows:
-            for metric, cell in cells(row, section).items():
-                numbers = [f"{cell.mean:.6f}", f"{cell.std:.6f}", len(cell.values)]
-                head = [section.protocol.key, section.decision, row.key, row.title, row.kind, metric]
+        for line in table.lines:
+            for metric, score in cells(line, section).items():
+                numbers = [f"{score.mean:.6f}", f"{score.std:.6f}", len(score.folds)]
+                head = [section.protocol.key, section.decision, line.row.key, line.title, line.row.kind, metric]
                 writer.writerow([*head, *numbers, *facts.values()])
     return out.getvalue()
-
-
-def marked(row: Row) -> str:
-    """Return a row's title, marked where the paper does not have the row."""
-    return row.title if row.kind == "method" else f"({row.kind}) {row.title}"
 
 
 def _tex(text: str) -> str:

@@ -1,20 +1,23 @@
-"""One fit from its name to its record on disk. Idempotent: a finished fit is never trained again."""
+"""One fit from its description to its record on disk. Idempotent: a finished fit is never trained again."""
 
-import inspect
 import os
 import time
 import traceback
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float
 
-from benchmark.contracts import Batch, Cohort, Fold, InputError, Method, Task
-from benchmark.recipe import Recipe
-from benchmark.records import FitRecord, FitSpec, Run, Status, versions
-from benchmark.references import REFERENCES
-from benchmark.trainer import fit, predict, to_images
+from benchmark.batches import batch_of, to_images
+from benchmark.contracts import FoldData, InputError, Row, Task, Unsupported
+from benchmark.identity import commit, fit_key, plain_settings
+from benchmark.recipe import Preset
+from benchmark.records import FitRecord, FitSpec, Metadata, Unusable, versions
+from benchmark.run import Run
+from benchmark.trainer import fit, predict
+
+Proba = Float[np.ndarray, "nodules classes"]
 
 
 def deterministic() -> None:
@@ -26,132 +29,87 @@ def deterministic() -> None:
 
 
 def seed_of(spec: FitSpec) -> int:
-    """Return the seed of a fit's weights and batches: the same for every method, so that they can be compared."""
+    """Return the seed of a fit's weights and batches: the same for every row, so that they can be compared."""
     return int(np.random.SeedSequence([spec.seed, spec.fold]).generate_state(1)[0])
 
 
-def hyperparameters(method: type[Method], given: dict[str, Any]) -> dict[str, Any]:
-    """Return every hyperparameter of a method with its value: the given ones and the defaults."""
-    parameters = list(inspect.signature(method).parameters.values())[1:]  # the first is the task
-    return {p.name: p.default for p in parameters if p.default is not p.empty} | given
-
-
-def run_fit(
-    run: Run,
-    spec: FitSpec,
-    method_class: type[Method],
-    given: dict[str, Any],
-    task: Task,
-    recipe: Recipe,
-    cohort: Cohort,
-    fold: Fold,
-    labels: Int[np.ndarray, " nodules"],
-    device: torch.device,
-    title: str | None = None,
-) -> FitRecord:
-    """Train a method on a fold and write its record; return the record that is there already, if it is done.
-
-    Args:
-        run: Where the record goes.
-        spec: Names the fit.
-        method_class: What to train.
-        given: Hyperparameters that differ from the method's defaults.
-        task: What the method is told.
-        recipe: How to train.
-        cohort: All nodules.
-        fold: Rows to train and test on.
-        labels: Classes of all rows of the cohort in the task's label set.
-        device: Where to train.
-        title: Printed in place of the method's own title.
+def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, preset: Preset, device: torch.device) -> FitRecord:
+    """Make a fit and write its record; return the record that is there already, if it is done.
 
     Whatever breaks a fit is written down as its record, with the traceback, and the rest of the run goes on.
+
+    Raises:
+        InputError: The cohort or the text tower cannot be had; nothing is written.
     """
-    existing = run.read(spec)
+    key = fit_key(run.identity, row)
+    try:
+        existing = run.read(spec, key)
+    except Unusable:  # whoever planned the run has set aside what it found; this came since
+        existing = None
     if existing is not None and existing.status == "done":
         return existing
-    deterministic()
-    torch.manual_seed(seed_of(spec))
     started = time.perf_counter()
-    status: Status = "done"
-    reason = ""
-    facts: dict[str, Any] = {"versions": versions(), "device": _device_name(device), "recipe": vars(recipe)}
-    proba = np.empty((0, task.num_classes))
-    try:
-        method = method_class(task, **given)
-    except ValueError as error:
-        status, reason = "unsupported", _sentence(error)
-    except Exception as error:  # so is what a constructor raises
-        status, reason = "failed", f"{type(error).__name__}: {_sentence(error)}"
-        facts["traceback"] = traceback.format_exc()
-    else:
-        try:
-            method.to(device)
-            facts |= method.facts()
-            facts["history"] = fit(method, _batch(cohort, fold.train, labels, recipe, device), recipe, seed_of(spec))
-            proba = predict(method, to_images(cohort.volumes[fold.test], recipe.window_hu, device), task.num_classes)
-        except InputError:
-            raise
-        except Exception as error:  # whatever a method raises is this fit's failure, not the night's
-            status, reason = "failed", f"{type(error).__name__}: {_sentence(error)}"
-            facts["traceback"] = traceback.format_exc()
-    facts["seconds"] = round(time.perf_counter() - started, 3)
-    tested = fold.test if status == "done" else fold.test[:0]
     record = FitRecord(
         spec=spec,
-        status=status,
-        reason=reason,
-        identity=run.identity,
-        hyperparameters=hyperparameters(method_class, given),
-        facts=facts,
-        title=title or method_class.title,
-        decoder=method_class.decoder,
-        nodule_ids=tuple(cohort.nodule_ids[i] for i in tested),
-        labels=labels[tested],
-        proba=proba,
-    )
-    run.write(record)
-    return record
-
-
-def run_reference(
-    run: Run, spec: FitSpec, cohort: Cohort, fold: Fold, labels: Int[np.ndarray, " nodules"]
-) -> FitRecord:
-    """Compute a reference row on a fold and write its record, or return the one that is there."""
-    existing = run.read(spec)
-    if existing is not None:
-        return existing
-    started = time.perf_counter()
-    title, reference = REFERENCES[spec.method]
-    proba = reference(cohort, fold, labels[fold.train], seed_of(spec))
-    record = FitRecord(
-        spec=spec,
-        status="done",
+        kind=row.kind,
+        status="failed",
         reason="",
+        key=key,
         identity=run.identity,
-        hyperparameters={},
-        facts={"versions": versions(), "device": "cpu", "seconds": round(time.perf_counter() - started, 3)},
-        title=title,
-        decoder="argmax",
-        nodule_ids=tuple(cohort.nodule_ids[i] for i in fold.test),
-        labels=labels[fold.test],
-        proba=proba,
+        settings=plain_settings(row),
+        decoder=row.decoder,
+        metadata=Metadata(versions(), _device_name(device), commit()),
+        nodule_ids=(),
+        labels=data.test_labels[:0],
+        proba=np.empty((0, len(data.class_names))),
     )
+    try:
+        proba, metadata = _train(spec, row, data, preset, device, record.metadata)
+        record = replace(
+            record,
+            status="done",
+            metadata=metadata,
+            nodule_ids=data.test_ids,
+            labels=data.test_labels,
+            proba=proba,
+        )
+    except InputError:
+        raise
+    except Unsupported as error:
+        record = replace(record, status="unsupported", reason=_sentence(error))
+    except Exception as error:  # whatever a row raises is this fit's failure, not the night's
+        reason = f"{type(error).__name__}: {_sentence(error)}"
+        metadata = replace(record.metadata, traceback=traceback.format_exc())
+        record = replace(record, reason=reason, metadata=metadata)
+    seconds = round(time.perf_counter() - started, 3)
+    record = replace(record, metadata=replace(record.metadata, seconds=seconds))
     run.write(record)
     return record
 
 
-def _batch(
-    cohort: Cohort,
-    rows: Int[np.ndarray, " rows"],
-    labels: Int[np.ndarray, " nodules"],
-    recipe: Recipe,
-    device: torch.device,
-) -> Batch:
-    return Batch(
-        to_images(cohort.volumes[rows], recipe.window_hu, device),
-        torch.from_numpy(labels[rows]).to(device),
-        torch.from_numpy(cohort.ratings[rows]).to(device, torch.float32),
+def _train(
+    spec: FitSpec, row: Row, data: FoldData, preset: Preset, device: torch.device, metadata: Metadata
+) -> tuple[Proba, Metadata]:
+    """Return the test fold's probabilities, and how they came about."""
+    seed = seed_of(spec)
+    if row.reference is not None:
+        return row.reference(data.columns(data.train), data.columns(data.test), data.train_labels, seed), metadata
+    deterministic()
+    torch.manual_seed(seed)
+    cohort, window = data.cohort(), preset.recipe.window_hu
+    task = Task(
+        num_classes=len(data.class_names),
+        class_names=data.class_names,
+        attribute_names=cohort.attribute_names,
+        image_shape=cohort.volumes.shape[1:],
+        encoder=preset.encoder,
+        text_tower=preset.text_tower,
     )
+    method = row.build(task).to(device)
+    batch = batch_of(cohort, data.train, data.train_labels, window, device)
+    history = fit(method, batch, preset.recipe, seed)
+    proba = predict(method, to_images(cohort.volumes[data.test], window, device), task.num_classes)
+    return proba, replace(metadata, history=history, method=method.metadata())
 
 
 def _sentence(error: Exception) -> str:

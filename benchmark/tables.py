@@ -1,79 +1,45 @@
-"""What stands in the tables: a pure function of records, in the paper's order. `render.py` makes text of it."""
+"""What stands in the tables: a pure function of rows and records, in the paper's order. `render.py` makes it text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
-from benchmark.contracts import Decision, Protocol
-from benchmark.metrics import scores
-from benchmark.records import FitRecord, FitSpec
-from benchmark.statistics import corrected_t_test, holm, sample_std, smallest_detectable_difference
+from benchmark.contracts import Protocol, Row
+from benchmark.records import FitRecord, Found
+from benchmark.scores import Score, Section, metric_title, scores_of, sections_of
+from benchmark.statistics import corrected_t_test, holm, smallest_detectable_difference
 
-Kind = Literal["method", "added", "reference"]
-Found = dict[FitSpec, FitRecord | None]
 COMPARISON = ("Method", "Difference", "Smallest detectable", "p (Holm)")
+LAYOUT = (("table1", "Table 1", ("A",)), ("table2", "Table 2", ("B", "C")))
+ABLATION_TITLE = "Table 3: losses of CLIP-Lung (cross-entropy is in every row)"
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
-    """One line of a table, with its records on each label set.
+class Line:
+    """A row with what came of it.
 
     Attributes:
-        key: Names the fits.
-        title: As printed.
-        kind: A method of the paper, one added to it, or a reference that no training made.
+        row: What was made.
+        title: As this table prints it.
         records: By label set.
     """
 
-    key: str
+    row: Row
     title: str
-    kind: Kind
-    records: dict[str, list[FitRecord]]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One score over folds, as fractions; seeds of a fold are averaged first."""
-
-    values: Float[np.ndarray, " folds"]
+    records: Mapping[str, Sequence[FitRecord]]
 
     @property
-    def mean(self) -> float:
-        """Mean over folds."""
-        return float(self.values.mean()) if len(self.values) else float("nan")
+    def is_trained(self) -> bool:
+        """Whether it is a method, whose scores compete; a reference's do not."""
+        return self.row.kind != "reference"
 
     @property
-    def std(self) -> float:
-        """Sample standard deviation over folds."""
-        return sample_std(self.values)
-
-
-@dataclass(frozen=True)
-class Section:
-    """One block of columns: a protocol under one decision rule."""
-
-    protocol: Protocol
-    decision: Decision
-
-    @property
-    def title(self) -> str:
-        """Name the block; the decision only where there is a choice."""
-        if len(self.protocol.decisions) == 1:
-            return self.protocol.title
-        among = " or ".join(self.protocol.class_names[k] for k in self.protocol.test_classes)
-        how = f"decision among {among}" if self.decision == "restricted" else "decision among all classes"
-        return f"{self.protocol.title} ({how})"
-
-    @property
-    def metrics(self) -> list[str]:
-        """Keys of the printed scores, in the paper's order."""
-        names = [self.protocol.class_names[k] for k in self.protocol.printed_classes]
-        return ["accuracy", *(f"{score}_{name}" for name in names for score in ("recall", "f1"))]
+    def marked(self) -> str:
+        """The title, marked where the paper does not have the row."""
+        return self.title if self.row.kind in ("paper", "ablation") else f"({self.row.kind}) {self.title}"
 
 
 @dataclass(frozen=True)
@@ -100,13 +66,13 @@ class Table:
 
     Attributes:
         title: E.g. `"Table 1: LIDC-A"`.
-        rows: Methods first, references last; the first is what the others are compared with.
+        lines: Methods first, references last; the first is what the others are compared with.
         blocks: Those of the paper first, others behind.
         folds: How many folds a full cell rests on.
     """
 
     title: str
-    rows: tuple[Row, ...]
+    lines: tuple[Line, ...]
     blocks: tuple[Block, ...]
     folds: int
 
@@ -116,123 +82,107 @@ class Table:
         return tuple(dict.fromkeys(column.section for block in self.blocks for column in block.columns))
 
 
+def tables_of(protocols: Sequence[Protocol], rows: Mapping[str, Row], found: Found, folds: int) -> dict[str, Table]:
+    """Lay the paper's tables out for the chosen protocols and rows, by file name.
+
+    Tables 1 and 2 have every row but the ablations. Table 3 has the rows with some of CLIP-Lung's losses, and is made
+    if one of them is an ablation. References stand below both.
+    """
+    of_kind = [(row.kind, line_of(row, row.title, found)) for row in rows.values()]
+    references = [line for kind, line in of_kind if kind == "reference"]
+    methods = [line for kind, line in of_kind if kind not in ("reference", "ablation")]
+    tables = {}
+    for name, title, members in LAYOUT:
+        if chosen := [protocol for protocol in protocols if protocol.key in members]:
+            tables[name] = comparison_table(title, chosen, [*methods, *references], folds)
+    if any(row.kind == "ablation" for row in rows.values()):
+        ticked = [row for row in rows.values() if row.losses]
+        ablations = sorted(ticked, key=lambda row: row.kind != "ablation")  # the full sum of losses comes last
+        lines = [line_of(row, row.losses, found) for row in ablations]
+        tables["table3"] = accuracy_table(ABLATION_TITLE, protocols, [*lines, *references], folds)
+    return tables
+
+
+def comparison_table(title: str, protocols: Sequence[Protocol], lines: Sequence[Line], folds: int) -> Table:
+    """Lay out every score of the protocols: their first decisions as in the paper, the others behind."""
+    title = f"{title}: {', '.join(protocol.title for protocol in protocols)}"
+    return Table(title, tuple(lines), tuple(map(block_of, sections_of(protocols))), folds)
+
+
+def accuracy_table(title: str, protocols: Sequence[Protocol], lines: Sequence[Line], folds: int) -> Table:
+    """Lay out the accuracies alone, under the protocols' first decisions."""
+    sections = tuple(Section(protocol, protocol.decisions[0]) for protocol in protocols)
+    columns = tuple(Column(section, "accuracy", section.protocol.title) for section in sections)
+    return Table(title, tuple(lines), (Block("Accuracy", columns, sections),), folds)
+
+
 def block_of(section: Section) -> Block:
     """Return a section's scores side by side."""
     columns = tuple(Column(section, metric, metric_title(metric)) for metric in section.metrics)
     return Block(section.title, columns, (section,))
 
 
-def accuracies_of(sections: Sequence[Section]) -> Block:
-    """Return several sections' accuracies side by side."""
-    columns = tuple(Column(section, "accuracy", section.protocol.title) for section in sections)
-    return Block("Accuracy", columns, tuple(sections))
-
-
-def comparison_table(title: str, protocols: Sequence[Protocol], rows: Sequence[Row], folds: int) -> Table:
-    """Lay out every score of the protocols: their first decisions as in the paper, the others behind."""
-    sections = [Section(protocol, protocol.decisions[0]) for protocol in protocols]
-    sections += [Section(protocol, decision) for protocol in protocols for decision in protocol.decisions[1:]]
-    title = f"{title}: {', '.join(protocol.title for protocol in protocols)}"
-    return Table(title, tuple(rows), tuple(map(block_of, sections)), folds)
-
-
-def accuracy_table(title: str, protocols: Sequence[Protocol], rows: Sequence[Row], folds: int) -> Table:
-    """Lay out the accuracies alone, under the protocols' first decisions."""
-    sections = [Section(protocol, protocol.decisions[0]) for protocol in protocols]
-    return Table(title, tuple(rows), (accuracies_of(sections),), folds)
-
-
-def row_of(key: str, title: str, kind: Kind, found: Found) -> Row:
+def line_of(row: Row, title: str, found: Found) -> Line:
     """Gather a row's records by label set."""
-    by_label_set: dict[str, list[FitRecord]] = {}
+    records: dict[str, list[FitRecord]] = {}
     for spec, record in found.items():
-        if spec.method == key and record is not None:
-            by_label_set.setdefault(spec.label_set, []).append(record)
-    return Row(key, title, kind, by_label_set)
-
-
-def metric_title(metric: str) -> str:
-    """Return a score's heading, e.g. `"Benign F1"` for `"f1_benign"`."""
-    score, _, name = metric.partition("_")
-    return f"{name.capitalize()} {'F1' if score == 'f1' else score}" if name else score.capitalize()
-
-
-def fold_scores(records: Sequence[FitRecord], section: Section) -> dict[int, dict[str, float]]:
-    """Return every metric for each finished fold, averaged over the fold's seeds."""
-    by_fold: dict[int, list[dict[str, float]]] = {}
-    for record in records:
-        if record.status == "done":
-            score = scores(record.labels, record.proba, record.decoder, section.protocol, section.decision)
-            by_fold.setdefault(record.spec.fold, []).append(score)
-    return {
-        fold: {metric: float(np.mean([s[metric] for s in of_seeds])) for metric in of_seeds[0]}
-        for fold, of_seeds in sorted(by_fold.items())
-    }
+        if spec.method == row.key and record is not None:
+            records.setdefault(spec.label_set, []).append(record)
+    return Line(row, title, records)
 
 
 @cache
-def scores_of(row: Row, section: Section) -> dict[int, dict[str, float]]:
-    """Return a row's scores on a section for each finished fold."""
-    return fold_scores(row.records.get(section.protocol.label_set, []), section)
+def cells(line: Line, section: Section) -> dict[str, Score]:
+    """Return a line's scores on a section; empty where no fold is finished."""
+    return scores_of(line.records.get(section.protocol.label_set, ()), section)
 
 
-@cache
-def cells(row: Row, section: Section) -> dict[str, Cell]:
-    """Return a row's scores on a section; empty where no fold is finished."""
-    by_fold = list(scores_of(row, section).values())
-    return {metric: Cell(np.array([s[metric] for s in by_fold])) for metric in (by_fold[0] if by_fold else {})}
-
-
-def best(rows: Sequence[Row], column: Column) -> float:
+def best(lines: Sequence[Line], column: Column) -> float:
     """Return the highest mean of a trained row, in percent as printed; NaN if there is none."""
-    means = [
-        round(100 * cell.mean, 1)
-        for row in rows
-        if row.kind != "reference" and (cell := cells(row, column.section).get(column.metric)) is not None
-    ]
+    scores = [cells(line, column.section).get(column.metric) for line in lines if line.is_trained]
+    means = [round(100 * score.mean, 1) for score in scores if score is not None]
     return max((mean for mean in means if not math.isnan(mean)), default=math.nan)
 
 
-def printed(cell: Cell | None, folds: int) -> str:
+def printed(score: Score | None, folds: int) -> str:
     """Return `mean ± std` in percent, with n where folds are missing, and a dash where nothing is known."""
-    if cell is None or math.isnan(cell.mean):
+    if score is None or math.isnan(score.mean):
         return "-"
-    text = f"{100 * cell.mean:.1f}"
-    if len(cell.values) > 1:
-        text += f" ± {100 * cell.std:.1f}"
-    return text if len(cell.values) == folds else f"{text} (n={len(cell.values)})"
+    text = f"{100 * score.mean:.1f}"
+    if len(score.folds) > 1:
+        text += f" ± {100 * score.std:.1f}"
+    return text if len(score.folds) == folds else f"{text} (n={len(score.folds)})"
 
 
 def grid(table: Table, block: Block, bold: tuple[str, str]) -> list[list[str]]:
-    """Return a block's body as printed cells, row by row, each column's best between the `bold` marks."""
-    top = {column: best(table.rows, column) for column in block.columns}
+    """Return a block's body as printed cells, line by line, each column's best between the `bold` marks."""
+    top = {column: best(table.lines, column) for column in block.columns}
     body = []
-    for row in table.rows:
-        line = []
+    for line in table.lines:
+        texts = []
         for column in block.columns:
-            cell = cells(row, column.section).get(column.metric)
-            text = printed(cell, table.folds)
-            is_best = row.kind != "reference" and cell is not None and round(100 * cell.mean, 1) == top[column]
-            line.append(f"{bold[0]}{text}{bold[1]}" if is_best else text)
-        body.append(line)
+            score = cells(line, column.section).get(column.metric)
+            text = printed(score, table.folds)
+            is_best = line.is_trained and score is not None and round(100 * score.mean, 1) == top[column]
+            texts.append(f"{bold[0]}{text}{bold[1]}" if is_best else text)
+        body.append(texts)
     return body
 
 
 def footnotes(table: Table) -> list[str]:
     """Say why cells are missing or rest on fewer folds."""
     notes = []
-    for row in table.rows:
+    for line in table.lines:
         for label_set in dict.fromkeys(section.protocol.label_set for section in table.sections):
-            titles = ", ".join(
-                dict.fromkeys(s.protocol.title for s in table.sections if s.protocol.label_set == label_set)
-            )
-            missed = [r for r in row.records.get(label_set, []) if r.status != "done"]
+            of_set = (s.protocol.title for s in table.sections if s.protocol.label_set == label_set)
+            titles = ", ".join(dict.fromkeys(of_set))
+            missed = [r for r in line.records.get(label_set, ()) if r.status != "done"]
             for reason in dict.fromkeys(r.reason for r in missed):
                 folds = sorted({r.spec.fold for r in missed if r.reason == reason})
                 where = f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"
-                kind = next(r.status for r in missed if r.reason == reason)
-                what = "does not apply" if kind == "unsupported" else f"failed on {where}"
-                notes.append(f"{row.title} on {titles} {what}: {reason}")
+                status = next(r.status for r in missed if r.reason == reason)
+                what = "does not apply" if status == "unsupported" else f"failed on {where}"
+                notes.append(f"{line.title} on {titles} {what}: {reason}")
     return notes
 
 
@@ -240,19 +190,26 @@ def differences(table: Table, section: Section) -> list[list[str]]:
     """Compare every trained row's accuracy with the first row's, fold by fold.
 
     Returns:
-        Lines of title, mean difference in points, smallest difference that these folds could have shown at
-        p < 0.05, and the p-value of the corrected resampled t-test, Holm-adjusted over the lines.
+        Lists of title, mean difference in points, smallest difference that these folds could have shown at
+        p < 0.05, and the p-value of the corrected resampled t-test, Holm-adjusted over the rows.
     """
-    methods = [row for row in table.rows if row.kind != "reference"]
+    trained = [line for line in table.lines if line.is_trained]
+    base = _accuracy(trained[0], section) if trained else {}
     test_over_train = 1 / (table.folds - 1)
-    by_row = [scores_of(row, section) for row in methods]
-    lines, p_values = [], []
-    for row, found in zip(methods[1:], by_row[1:], strict=True):
-        common = sorted(found.keys() & by_row[0].keys())
+    compared, p_values = [], []
+    for line in trained[1:]:
+        reached = _accuracy(line, section)
+        common = sorted(reached.keys() & base.keys())
         if len(common) < 2:
             continue
-        delta = np.array([found[fold]["accuracy"] - by_row[0][fold]["accuracy"] for fold in common])
+        delta = np.array([reached[fold] - base[fold] for fold in common])
         least = smallest_detectable_difference(delta, test_over_train)
-        lines.append([row.title, f"{100 * delta.mean():+.1f}", f"{100 * least:.1f}"])
+        compared.append([line.title, f"{100 * delta.mean():+.1f}", f"{100 * least:.1f}"])
         p_values.append(corrected_t_test(delta, test_over_train))
-    return [[*line, f"{p:.3f}"] for line, p in zip(lines, holm(p_values), strict=True)]
+    return [[*texts, f"{p:.3f}"] for texts, p in zip(compared, holm(p_values), strict=True)]
+
+
+def _accuracy(line: Line, section: Section) -> dict[int, float]:
+    """Return a line's accuracy by fold."""
+    score = cells(line, section).get("accuracy")
+    return dict(zip(score.numbers, score.folds.tolist(), strict=True)) if score else {}

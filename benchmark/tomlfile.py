@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmark.contracts import InputError
+from benchmark.contracts import InputError, Json
 
 Key = tuple[str | int, ...]
 
@@ -79,6 +79,20 @@ class TomlFile:
         for name in self.get(key):
             if name not in allowed:
                 self.fail((*key, name), f"is unknown; allowed here: {', '.join(sorted(allowed))}")
+
+
+def plain(value: object) -> Json:
+    """Return a value of a TOML file with floats in place of decimals, as JSON has it."""
+    match value:
+        case dict():
+            return {key: plain(part) for key, part in value.items()}
+        case list():
+            return [plain(part) for part in value]
+        case Decimal():
+            return float(value)
+        case str() | int() | float() | None:
+            return value
+    return str(value)  # a date
 
 
 def _prefixes(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:

@@ -1,63 +1,24 @@
 """The one trainer, CPU and GPU alike. It moves batches and minimises a sum; it knows no method.
 
-The whole training set lives on the device, and augmentation is a few tensor operations there: no loader
-processes. All chance comes from one CPU generator, so the order of nodules and their turns do not depend on the
-device. `fit` is given training folds only: nothing here can choose an epoch by the test fold.
+`fit` is given training folds only: nothing here can choose an epoch by the test fold.
 """
 
 import math
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int16
+from jaxtyping import Float
 from torch import Tensor
 
-from benchmark.contracts import Batch, Method, batches_of
+from benchmark.batches import epoch_batches
+from benchmark.contracts import Batch, Method
 from benchmark.recipe import Recipe
 
-_TURNS = 16  # the mirror images and quarter turns that keep a square stack of square slices a stack of slices
 _EVAL_BATCH = 256
 
 
 class TrainingFailed(Exception):
     """A fit that cannot go on; the reason in one sentence."""
-
-
-def to_images(
-    volumes: Int16[np.ndarray, "nodules slices rows columns"], window_hu: tuple[float, float], device: torch.device
-) -> Float[Tensor, "nodules slices rows columns"]:
-    """Map Hounsfield units linearly to [0, 1] over the window, clipped at both ends."""
-    low, high = window_hu
-    images = torch.from_numpy(volumes).to(device, torch.float32)
-    return images.sub_(low).div_(high - low).clamp_(0, 1)
-
-
-def turn(images: Float[Tensor, "batch slices rows columns"], code: int) -> Float[Tensor, "batch slices rows columns"]:
-    """Apply one of the 16 turns: bits 0-2 mirror slices, rows and columns; bit 3 swaps rows and columns."""
-    mirrored = [dim for bit, dim in enumerate((1, 2, 3)) if code >> bit & 1]
-    images = images.flip(mirrored) if mirrored else images
-    return images.transpose(2, 3) if code >> 3 & 1 else images
-
-
-def epoch_batches(data: Batch, recipe: Recipe, generator: torch.Generator) -> Iterator[Batch]:
-    """Yield one epoch of shuffled, augmented batches. Rows within a batch are sorted by their turn."""
-    device = data.labels.device
-    order = torch.randperm(len(data), generator=generator)
-    codes = torch.randint(_TURNS, (len(data),), generator=generator)
-    size = min(recipe.batch_size, len(data))
-    for start in range(0, len(data) - size + 1, size):
-        rows, code = order[start : start + size], codes[start : start + size]
-        if recipe.augment:
-            code, by_turn = code.sort(stable=True)
-            rows = rows[by_turn].to(device)
-            counts = torch.bincount(code, minlength=_TURNS).tolist()
-            parts = torch.split(rows, counts)
-            images = torch.cat([turn(data.images[part], k) for k, part in enumerate(parts) if counts[k]])
-        else:
-            rows = rows.to(device)
-            images = data.images[rows]
-        yield Batch(images, data.labels[rows], data.attributes[rows])
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
@@ -68,13 +29,7 @@ def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-def fit(
-    method: Method,
-    data: Batch,
-    recipe: Recipe,
-    seed: int,
-    on_epoch: Callable[[int], None] = lambda epoch: None,
-) -> list[dict[str, float]]:
+def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str, float]]:
     """Train in place, to the last epoch.
 
     Args:
@@ -82,7 +37,6 @@ def fit(
         data: The whole training set.
         recipe: How to train.
         seed: Of the order and augmentation; the method's own initialisation is the caller's.
-        on_epoch: Called after each epoch with its number, from 1.
 
     Returns:
         For each epoch the mean of every loss term.
@@ -123,8 +77,7 @@ def fit(
         history.append(means)
         method.eval()
         with torch.no_grad():
-            method.after_epoch(batches_of(data, _EVAL_BATCH))
-        on_epoch(epoch)
+            method.after_epoch(data.split(_EVAL_BATCH))
     return history
 
 

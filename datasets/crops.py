@@ -9,11 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Num
 
-from datasets.nodules import Nodule
-from datasets.readings import Scan
-
 SIZE = 32
-IMAGE_PIXELS = 512  # rows and columns of every LIDC-IDRI image
 SIDE_PER_DIAMETER = 2.0  # Lei et al., MICCAI 2023: "a square shape of a doubled equivalent diameter"
 
 Box = tuple[slice, slice, slice]
@@ -68,22 +64,6 @@ class Crop:
     def axes(self) -> Float[np.ndarray, "3 voxels"]:
         """World coordinates of the voxel centres along each axis."""
         return np.asarray(self.centre_mm[:, None] + self.voxel_mm * (np.arange(SIZE) - (SIZE - 1) / 2))
-
-
-def grid_of(scan: Scan) -> Grid:
-    """Return the scan's grid as the database knows it."""
-    pixels = scan.pixel_spacing_mm * np.arange(IMAGE_PIXELS)
-    return Grid(scan.slice_z_mm, pixels, pixels)
-
-
-def crop_of(nodule: Nodule) -> Crop:
-    """Return the nodule's crop, a cube.
-
-    Its centre is the mean over the readers of pylidc's `centroid` (the mean of a reader's outline points). Its side
-    is twice the mean over the readers of the equivalent diameter: that of the sphere with pylidc's `volume`. What
-    pylidc calls `diameter`, the longest axis in a slice, is not used.
-    """
-    return Crop(nodule.centre_mm, SIDE_PER_DIAMETER * nodule.diameter_mm)
 
 
 def box_of(crop: Crop, grid: Grid, margin: int = 0) -> Box:

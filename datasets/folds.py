@@ -1,11 +1,14 @@
-"""Folds: patient-disjoint and class-stratified, one assignment for all label sets."""
+"""Folds: patient-disjoint and class-stratified, one assignment for all label sets; and what each fit is given."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from benchmark.contracts import Fold, InputError
+from benchmark.contracts import Cohort, FoldData, InputError
+from datasets import store
+from datasets.protocols import LABEL_SETS, labels
 
 
 def assign(
@@ -41,7 +44,60 @@ def assign(
     return fold_of
 
 
-def fold(number: int, fold_of: Int[np.ndarray, " nodules"], labels: Int[np.ndarray, " nodules"]) -> Fold:
-    """Return the train and test rows of one fold; rows with label -1 are in neither."""
+def assign_cohort(cohort: Cohort, rule: str, n_folds: int, seed: int = 0) -> Int[np.ndarray, " nodules"]:
+    """Return the fold of each of a cohort's nodules.
+
+    Raises:
+        InputError: As `assign`, or an unknown label rule.
+    """
+    return assign(labels(cohort, "three", rule), cohort.patient_ids, n_folds, seed)
+
+
+def split(
+    number: int, fold_of: Int[np.ndarray, " nodules"], labels: Int[np.ndarray, " nodules"]
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
+    """Return the train and test rows of one fold, ascending; rows with label -1 are in neither."""
     used = labels >= 0
-    return Fold(number, np.flatnonzero(used & (fold_of != number)), np.flatnonzero(used & (fold_of == number)))
+    return np.flatnonzero(used & (fold_of != number)), np.flatnonzero(used & (fold_of == number))
+
+
+def fold_data(
+    file: Path, label_sets: Iterable[str], rule: str, n_folds: int, seed: int = 0
+) -> dict[tuple[str, int], FoldData]:
+    """Return what the fits of every label set and fold are given. This is the only place that decides it.
+
+    Args:
+        file: A prepared cohort.
+        label_sets: Names of the label sets, which share one assignment of patients to folds.
+        rule: The label rule.
+        n_folds: Number of folds.
+        seed: Order in which patients are dealt.
+
+    Raises:
+        InputError: As `assign` and `store.load`, or a fold that would train without one of its classes or test nothing.
+    """
+    cohort = store.open_once(file)
+    fold_of = assign_cohort(cohort, rule, n_folds, seed)
+    made = {}
+    for label_set in label_sets:
+        classes = labels(cohort, label_set, rule)
+        for number in range(n_folds):
+            train, test = split(number, fold_of, classes)
+            if len(test) == 0 or len(np.unique(classes[train])) < len(LABEL_SETS[label_set]):
+                raise InputError(
+                    f"fold {number} of {n_folds} would train without one of {', '.join(LABEL_SETS[label_set])}, or "
+                    "test nothing: use fewer folds or more nodules"
+                )
+            made[label_set, number] = FoldData(
+                cohort_file=file,
+                cohort_hash=cohort.content_hash,
+                open=store.open_once,
+                label_set=label_set,
+                class_names=LABEL_SETS[label_set],
+                train=train,
+                test=test,
+                train_labels=classes[train],
+                test_labels=classes[test],
+                test_ids=tuple(cohort.nodule_ids[row] for row in test),
+            )
+    return made

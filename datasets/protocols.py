@@ -1,12 +1,15 @@
-"""Protocols: classes from mean malignancy, and the paper's three datasets.
+"""Protocols: classes from malignancy, and the paper's three datasets.
 
 Source: Lei et al., CLIP-Lung, MICCAI 2023, section 3.1.
 """
 
+import difflib
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from benchmark.contracts import InputError, Protocol
+from benchmark.contracts import Cohort, InputError, Protocol
 
 LABEL_RULES: dict[str, str] = {
     "published": "mean malignancy <= 2.5 benign, >= 3.5 malignant, unsure between",
@@ -18,26 +21,79 @@ LABEL_SETS: dict[str, tuple[str, ...]] = {
     "two": ("benign", "malignant"),
 }
 
-DATASETS: dict[str, Protocol] = {
-    "A": Protocol("A", "LIDC-A", "three", LABEL_SETS["three"], (0, 1, 2), printed_classes=(0, 2, 1)),
-    "B": Protocol("B", "LIDC-B", "three", LABEL_SETS["three"], (0, 2), (0, 2), ("restricted", "open")),
-    "C": Protocol("C", "LIDC-C", "two", LABEL_SETS["two"], (0, 1), printed_classes=(0, 1)),
-}
+
+def protocols(title: str) -> dict[str, Protocol]:
+    """Return the paper's three datasets as made from a collection of this title, by key."""
+    three, two = LABEL_SETS["three"], LABEL_SETS["two"]
+    made = (
+        Protocol("A", f"{title}-A", "three", three, (0, 1, 2), printed_classes=(0, 2, 1)),
+        Protocol("B", f"{title}-B", "three", three, (0, 2), (0, 2), ("restricted", "open")),
+        Protocol("C", f"{title}-C", "two", two, (0, 1), printed_classes=(0, 1)),
+    )
+    return {protocol.key: protocol for protocol in made}
 
 
-def labels(
+DATASETS = protocols("LIDC")
+
+
+def protocols_of(cohort: Cohort, keys: Sequence[str] | None, rule: str) -> list[Protocol]:
+    """Return the protocols that can be made from a cohort: those asked for, or all.
+
+    Without unsure nodules there is nothing to train three classes on, so there is C alone.
+
+    Raises:
+        InputError: An unknown key, one that cannot be made, or a cohort without a benign or a malignant nodule.
+    """
+    for key in keys or ():
+        if key not in DATASETS:
+            near = difflib.get_close_matches(key.upper(), DATASETS, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"there is no dataset {key!r}: choose from {', '.join(DATASETS)}{meant}")
+    present = labels(cohort, "three", rule)
+    name = f"the collection {cohort.collection}"
+    for label, word in ((0, "benign"), (2, "malignant")):
+        if label not in present:
+            raise InputError(
+                f"{name} has no {word} nodule by the label rule {rule!r}, so there is nothing to tell apart: "
+                "add some, or give another --label-rule"
+            )
+    made = protocols(cohort.collection)
+    possible = [key for key in made if made[key].label_set == "two" or 1 in present]
+    asked = list(made) if keys is None else list(keys)
+    if keys is not None and (impossible := [key for key in keys if key not in possible]):
+        raise InputError(
+            f"{name} has no unsure nodule, so only C can be made: leave {' and '.join(impossible)} out of --datasets"
+        )
+    return [made[key] for key in asked if key in possible]
+
+
+def labels(cohort: Cohort, label_set: str, rule: str) -> Int[np.ndarray, " nodules"]:
+    """Return class indices into `LABEL_SETS[label_set]`: the class that was given, else that of the mean malignancy.
+
+    Nodules that the label set leaves out have -1.
+
+    Raises:
+        InputError: An unknown label set or rule.
+    """
+    by_score = classify(cohort.malignancy, label_set, rule)
+    classes = LABEL_SETS[label_set]
+    of_three = np.array([classes.index(word) if word in classes else -1 for word in LABEL_SETS["three"]])
+    return np.where(cohort.given_labels >= 0, of_three[cohort.given_labels], by_score)
+
+
+def classify(
     malignancy: Float[np.ndarray, " nodules"], label_set: str, rule: str = "published"
 ) -> Int[np.ndarray, " nodules"]:
-    """Return class indices into `LABEL_SETS[label_set]`, and -1 for nodules that the label set leaves out.
+    """Return class indices of mean malignancies, and -1 for those that the label set leaves out.
 
     Rule `published` calls a mean of at most 2.5 benign and one of at least 3.5 malignant; it gives the class
     proportions of the paper's tables. Rule `text` is the paper's sentence: below 2.5 and above 3.5. A mean of whole
     ratings over n readers is rounded correctly, and either is 2.5 or differs from it by at least 1 / (2n), so plain
     comparison is exact.
 
-    >>> labels(np.array([2.5, 3.0, 3.5]), "three", "published")
+    >>> classify(np.array([2.5, 3.0, 3.5]), "three", "published")
     array([0, 1, 2])
-    >>> labels(np.array([2.5, 3.0, 3.5, 5.0]), "two", "text")
+    >>> classify(np.array([2.5, 3.0, 3.5, 5.0]), "two", "text")
     array([-1, -1, -1,  1])
 
     Raises:

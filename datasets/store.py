@@ -4,20 +4,25 @@ import csv
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import get_type_hints
 
+import msgspec
 import numpy as np
 from jaxtyping import Int
 
 from benchmark.contracts import Cohort, InputError
+from benchmark.files import replacing, write_atomically
 from datasets.protocols import LABEL_SETS, labels
 
-FORMAT = 1
-ARRAYS = ("volumes", "malignancy", "ratings", "diameter_mm")
+FORMAT = 2
+ARRAYS = (
+    *("volumes", "n_readers", "reader_malignancy", "malignancy", "given_labels", "ratings", "trusted"),
+    *("diameter_mm", "slice_thickness_mm"),
+)
 
 
 def content_hash(cohort: Cohort) -> str:
@@ -35,10 +40,11 @@ def content_hash(cohort: Cohort) -> str:
 
 def write(cohort: Cohort, path: Path) -> None:
     """Write a cohort; the same cohort gives the same bytes."""
-    meta = {name: value for name, value in vars(cohort).items() if name not in ARRAYS}
-    arrays: dict[str, Any] = {name: getattr(cohort, name) for name in ARRAYS}
+    arrays = {name: getattr(cohort, name) for name in ARRAYS}
+    others = {name: msgspec.to_builtins(value) for name, value in vars(cohort).items() if name not in ARRAYS}
+    meta = np.array(json.dumps({"format": FORMAT, **others}))
     with replacing(path) as file:
-        np.savez(file, **arrays, meta=np.array(json.dumps({"format": FORMAT, **meta})))
+        np.savez(file, allow_pickle=False, **arrays, meta=meta)
 
 
 def load(path: Path) -> Cohort:
@@ -51,14 +57,12 @@ def load(path: Path) -> Cohort:
         raise InputError(f"there is no prepared cohort {path}: run the command again to prepare it")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            fields: dict[str, Any] = {name: stored[name] for name in ARRAYS}
-            fields |= json.loads(str(stored["meta"]))
-        if fields.pop("format") != FORMAT:
-            raise ValueError("written in another format")
-        for name in ("nodule_ids", "scan_ids", "patient_ids", "attribute_names"):
-            fields[name] = tuple(fields[name])
-        fields["reading_ids"] = tuple(map(tuple, fields["reading_ids"]))
-        cohort = Cohort(**fields)
+            meta = json.loads(str(stored["meta"]))
+            if meta.pop("format") != FORMAT:
+                raise ValueError("written in another format")
+            arrays = {name: stored[name] for name in ARRAYS}
+        types = get_type_hints(Cohort)
+        cohort = Cohort(**arrays, **{name: msgspec.convert(value, types[name]) for name, value in meta.items()})
         whole = content_hash(cohort) == cohort.content_hash
     except Exception as error:  # damage can surface in any layer below
         raise InputError(f"cannot read the prepared cohort {path} ({error}): delete it and run again") from error
@@ -67,21 +71,33 @@ def load(path: Path) -> Cohort:
     return cohort
 
 
+@lru_cache(maxsize=1)
+def open_once(path: Path) -> Cohort:
+    """Do as `load`, once per process: the same file gives the same object.
+
+    Raises:
+        InputError: As `load`.
+    """
+    return load(path)
+
+
 def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> None:
-    """Write a row per nodule: ids, mean ratings, diameter, class indices (empty where left out) and fold."""
-    columns: dict[str, Any] = {
+    """Write a row per nodule: ids, means, sizes, strata, class indices (empty where left out) and fold."""
+    columns: dict[str, Iterable[object]] = {
         "nodule_id": cohort.nodule_ids,
         "scan_id": cohort.scan_ids,
         "patient_id": cohort.patient_ids,
         "reading_ids": ["|".join(map(str, ids)) for ids in cohort.reading_ids],
-        "n_readers": list(map(len, cohort.reading_ids)),
-        "malignancy_mean": cohort.malignancy.tolist(),
+        "n_readers": cohort.n_readers.tolist(),
+        "malignancy_mean": _numbers(cohort.malignancy),
     }
     for name, values in zip(cohort.attribute_names, cohort.ratings.T, strict=True):
-        columns[f"{name.replace(' ', '_')}_mean"] = values.tolist()
-    columns["diameter_mm"] = cohort.diameter_mm.tolist()
+        columns[f"{name.replace(' ', '_')}_mean"] = _numbers(values)
+    columns["diameter_mm"] = _numbers(cohort.diameter_mm)
+    columns["slice_thickness_mm"] = _numbers(cohort.slice_thickness_mm)
+    columns |= {f"stratum_{name}": values for name, values in cohort.strata.items()}
     for label_set in LABEL_SETS:
-        classes = labels(cohort.malignancy, label_set, rule).tolist()
+        classes = labels(cohort, label_set, rule).tolist()
         columns[f"label_{label_set}"] = ["" if label < 0 else label for label in classes]
     columns["fold"] = fold_of.tolist()
 
@@ -89,19 +105,9 @@ def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    with replacing(path) as file:
-        file.write(text.getvalue().encode())
+    write_atomically(path, text.getvalue())
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of `path` when it is whole and on disk, or never."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _numbers(values: np.ndarray) -> list[float | str]:
+    """Return numbers, and nothing in the place of NaN."""
+    return ["" if math.isnan(value) else value for value in values.tolist()]

@@ -1,9 +1,9 @@
-"""The methods, in the order of the tables. A new one is a file, a line here and a test; or a plugin, without edits."""
+"""What is trained: the rows of the tables, in their order.
 
-from dataclasses import dataclass, field
-from typing import Any
+A new method is a file, a line here and a test; or a plugin that calls `register`, without any edit.
+"""
 
-from benchmark.contracts import Method
+from benchmark.contracts import Kind, Method, Row, Setting
 from methods.binomial import Binomial
 from methods.ce import CrossEntropy
 from methods.clip import Clip
@@ -20,72 +20,86 @@ from methods.poisson import Poisson
 from methods.sord import SoftLabels
 from methods.udm import UnsureDataModel
 
-METHODS: dict[str, type[Method]] = {
-    "ce": CrossEntropy,
-    "poisson": Poisson,
-    "nsb": NeuronStickBreaking,
-    "udm": UnsureDataModel,
-    "corf": OrdinalForest,
-    "clip": Clip,
-    "cocoop": CoCoOp,
-    "clip_lung": ClipLung,
-    "clip_lung_released": ClipLungReleased,
-    "binomial": Binomial,
-    "coral": Coral,
-    "corn": Corn,
-    "sord": SoftLabels,
-    "clm": CumulativeLink,
-    "ordinal_clip": OrdinalClip,
-}
-PAPER = ("ce", "poisson", "nsb", "udm", "corf", "clip", "cocoop", "clip_lung")  # the rows of its Tables 1 and 2
+ROWS: dict[str, Row] = {}
 
 
-@dataclass(frozen=True)
-class Ablation:
-    """A row of the paper's Table 3: a method with some of its losses.
+def register(key: str, method: type[Method], /, title: str = "", **hyperparameters: Setting) -> None:
+    """Add a row below all others; for `run_all.py --plugin FILE`.
 
-    Attributes:
-        key: Names its fits. The last row's is a key of METHODS: it shares that method's fits.
-        losses: What the row ticks; L_CE is in every row.
-        hyperparameters: Those that differ from the method's defaults.
+    Args:
+        key: Names it on the command line and its fits on disk.
         method: What to train.
-    """
-
-    key: str
-    losses: tuple[str, ...]
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    method: type[Method] = ClipLung
-
-    @property
-    def ticked(self) -> str:
-        """As printed in Table 3, e.g. `IC + IA`."""
-        return " + ".join(loss.upper() for loss in self.losses)
-
-    @property
-    def title(self) -> str:
-        """As printed elsewhere, e.g. `CLIP-Lung (IC + IA)`; the method's own where nothing is left out."""
-        return f"{self.method.title} ({self.ticked})" if self.hyperparameters else self.method.title
-
-
-_ABLATIONS = [
-    *(
-        Ablation("_".join(("clip_lung", *losses)), losses, {"losses": losses})
-        for losses in (("ic",), ("ic", "ia"), ("ia", "ca"), ("ic", "ca"))
-    ),
-    Ablation("clip_lung", LOSSES),
-]
-ABLATIONS = {ablation.key: ablation for ablation in _ABLATIONS}
-
-
-def register(key: str, method: type[Method]) -> None:
-    """Add a method below the built-in ones; for `run_all.py --plugin FILE`.
+        title: As printed; the method's own if empty.
+        **hyperparameters: Those that differ from the method's defaults.
 
     Raises:
-        ValueError: The key is taken, or is not lower-case letters, digits and underscores.
+        ValueError: The key is taken, or is not lower-case letters, digits and underscores; or the method has no such
+            hyperparameter.
     """
-    taken = METHODS | {key: ablation.method for key, ablation in ABLATIONS.items()}
-    if key in taken:
-        raise ValueError(f"method key {key!r} is taken by {taken[key].__name__}; choose another")
-    if not (key.isascii() and key.isidentifier() and key == key.lower()):
-        raise ValueError(f"method key {key!r} must be lower-case letters, digits and underscores")
-    METHODS[key] = method
+    _add(Row(key, title or method.title, "plugin", method, hyperparameters))
+
+
+def _add(*rows: Row) -> None:
+    for row in rows:
+        if row.key in ROWS:
+            raise ValueError(f"method key {row.key!r} is taken by {ROWS[row.key].make.__name__}; choose another")
+        if unknown := row.hyperparameters.keys() - row.defaults.keys():
+            known = ", ".join(row.defaults) or "none"
+            raise ValueError(f"{row.key} sets {min(unknown)!r}, but {row.title} has the hyperparameters: {known}")
+        ROWS[row.key] = row
+
+
+def _row(key: str, kind: Kind, method: type[Method]) -> Row:
+    """Return the row of a method as it is."""
+    return Row(key, method.title, kind, method)
+
+
+def _clip_lung(*losses: str) -> Row:
+    """Return the row of CLIP-Lung with these losses: a row of the paper's Table 3, whose last is the method itself."""
+    ticked = " + ".join(losses).upper()
+    if losses == LOSSES:
+        return Row("clip_lung", ClipLung.title, "paper", ClipLung, losses=ticked)
+    key, title = "_".join(("clip_lung", *losses)), f"{ClipLung.title} ({ticked})"
+    return Row(key, title, "ablation", ClipLung, {"losses": losses}, losses=ticked)
+
+
+def _variant(key: str, method: type[Method], what: str, **hyperparameters: Setting) -> Row:
+    """Return the row of a method with another setting, and what that is in brackets."""
+    return Row(key, f"{method.title} ({what})", "variant", method, hyperparameters)
+
+
+_add(
+    _row("ce", "paper", CrossEntropy),
+    _row("poisson", "paper", Poisson),
+    _row("nsb", "paper", NeuronStickBreaking),
+    _row("udm", "paper", UnsureDataModel),
+    _row("corf", "paper", OrdinalForest),
+    _row("clip", "paper", Clip),
+    _row("cocoop", "paper", CoCoOp),
+    _clip_lung(*LOSSES),
+    _row("clip_lung_released", "added", ClipLungReleased),
+    _row("binomial", "added", Binomial),
+    _row("coral", "added", Coral),
+    _row("corn", "added", Corn),
+    _row("sord", "added", SoftLabels),
+    _row("clm", "added", CumulativeLink),
+    _row("ordinal_clip", "added", OrdinalClip),
+    _clip_lung("ic"),
+    _clip_lung("ic", "ia"),
+    _clip_lung("ia", "ca"),
+    _clip_lung("ic", "ca"),
+    _variant("poisson_learned_tau", Poisson, "learned temperature", learn_tau=True),
+    _variant("nsb_smoothed", NeuronStickBreaking, "smoothed labels", smoothing=0.15),
+    _variant("udm_balanced", UnsureDataModel, "balanced costs", gamma="balanced"),
+    _variant("corf_categorical", OrdinalForest, "categorical leaves", leaf="categorical"),
+    _variant("clip_lung_literal", ClipLung, "literal attribute loss", attribute_loss="literal"),
+    _variant("clip_lung_scaled_logit", ClipLung, "scaled logits", attribute_loss="scaled_logit"),
+    _variant("clip_lung_presence", ClipLung, "ratings as presence", attr_scale="presence"),
+    _variant("clip_lung_class_first", ClipLung, "class first", class_first=True),
+    _variant("coral_zero_biases", Coral, "biases from zero", preinit_bias=False),
+    _variant("sord_squared", SoftLabels, "squared distance", distance="squared"),
+    _variant("clm_probit", CumulativeLink, "probit", link="probit"),
+    _variant("clm_cloglog", CumulativeLink, "complementary log-log", link="cloglog"),
+    _variant("ordinal_clip_two_words", OrdinalClip, "two base words", base_ranks=2),
+    _variant("ordinal_clip_inverse", OrdinalClip, "inverse distance", interpolation="inverse"),
+)

@@ -1,9 +1,9 @@
-"""The frozen transformer of CLIP's text tower, made for nodes of a tree instead of tokens of a row.
+"""The frozen transformer of CLIP's text tower, for tokens that form a tree where CLIP's form a row.
 
-Nothing here is a parameter or a state: weights are non-persistent buffers, which follow `.to(device)` and which neither
-an optimiser nor a checkpoint sees. As they never change, all that is constant is computed beforehand: the affine map of
-a layer norm goes into the linear map behind it, the attention's scale into the queries, QuickGELU's factor into the
-weights around it, and nodes that are the same at every call leave their keys and values.
+Weights are non-persistent buffers: they follow `.to(device)`, and neither an optimiser nor a checkpoint sees them. As
+they never change, what can be is computed once: the affine map of a layer norm is multiplied into the linear map behind
+it, the attention's scale into the queries, QuickGELU's factor into the weights around it, and for nodes that are the
+same at every call the keys and values are kept.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 class FrozenLinear(nn.Module):
-    """An affine map; that of a layer norm before it is taken over."""
+    """An affine map, with that of a layer norm before it multiplied in."""
 
     weight: Tensor
     bias: Tensor

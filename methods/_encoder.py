@@ -6,9 +6,8 @@ image ends as 512 x 4 x 4. The `"deep"` stem (stride 2) ends at 4 x 4 too: its l
 timm starts the last normalisation of each residual branch at zero, where He et al. and the released code start at one.
 """
 
-from typing import Any
+from functools import partial
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,38 +21,31 @@ class Encoder(nn.Module):
         super().__init__()
         import timm  # here: importing timm takes a second that `--list` need not wait for
 
-        spec = task.encoder
-        slices = task.image_shape[0]
+        spec, slices = task.encoder, task.image_shape[0]
+        build = partial(
+            timm.create_model,
+            "resnet18",
+            in_chans=slices,
+            num_classes=0,
+            global_pool="",
+            channels=spec.channels,
+            layers=spec.layers,
+        )
         if spec.stem == "3x3":
-            net = timm.create_model(
-                "resnet18", pretrained=False, in_chans=slices, num_classes=0, channels=spec.channels, layers=spec.layers
-            )
-            net.conv1 = nn.Conv2d(slices, 64, kernel_size=3, stride=1, padding=1, bias=False)
-            nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+            self.net = build()
+            self.net.conv1 = nn.Conv2d(slices, 64, kernel_size=3, stride=1, padding=1, bias=False)
+            nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
         else:
-            net = timm.create_model(
-                "resnet18",
-                pretrained=False,
-                in_chans=slices,
-                num_classes=0,
-                channels=spec.channels,
-                layers=spec.layers,
-                stem_type="deep",
-                stem_width=spec.channels[0] // 2,
-                output_stride=16,
-            )
-        net.maxpool = nn.Identity()
-        self.net: Any = net  # timm is untyped
+            self.net = build(stem_type="deep", stem_width=spec.channels[0] // 2, output_stride=16)
+        self.net.maxpool = nn.Identity()
         self.width = spec.width
-        self.half_precision = spec.bfloat16
 
     def forward(
         self, images: Float[Tensor, "batch slices rows columns"]
     ) -> Float[Tensor, "batch features height width"]:
-        """Return the last feature map, [batch, width, 4, 4] for 32x32 images, in float32."""
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.half_precision and images.is_cuda):
-            features: Tensor = self.net.forward_features(images)
-        return features.float()
+        """Return the last feature map, [batch, width, 4, 4] for 32x32 images."""
+        features: Tensor = self.net(images)
+        return features
 
     def pooled(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch features"]:
         """Return the feature map's spatial mean."""

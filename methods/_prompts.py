@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Task
+from benchmark.contracts import Task, Unsupported
 from methods._text import PromptEncoder
 from methods._tower import TextTower
 
@@ -19,10 +19,10 @@ def meta_net(width: int) -> nn.Sequential:
     """Return the small network from image features to a shift of context tokens, with width / 16 hidden units.
 
     Raises:
-        ValueError: The width is no multiple of 16.
+        Unsupported: The width is no multiple of 16.
     """
     if width % 16:
-        raise ValueError(f"learned prompts need an image encoder whose width is a multiple of 16, not {width}")
+        raise Unsupported(f"learned prompts need an image encoder whose width is a multiple of 16, not {width}")
     return nn.Sequential(nn.Linear(width, width // 16), nn.ReLU(), nn.Linear(width // 16, width))
 
 
@@ -45,15 +45,17 @@ class ConditionalPrompts(nn.Module):
         Args:
             tower: Reads the prompts; it stays frozen.
             names: Of classes or attributes, one prompt each.
-            context: Where to start.
+            context: The tokens to start from.
             name_first: Make it "name context.".
 
         Raises:
-            ValueError: There is no context, or a prompt is longer than the tower's.
+            ValueError: There is no context, or so much of it that no name fits.
+            Unsupported: A name is too long for the rest, or the tower's width is no multiple of 16.
         """
         super().__init__()
         if not len(context):
             raise ValueError("the initial context has no token, so there is nothing to learn; give it a word or more")
+        tower.require_room(len(context) + 1)  # and the full stop
         slots = range(len(context))
         self.encode = PromptEncoder(tower, [(n, slots, ".") if name_first else (slots, f"{n}.") for n in names])
         self.context = nn.Parameter(context)
@@ -63,7 +65,7 @@ class ConditionalPrompts(nn.Module):
         """Return each image's text features, of length one.
 
         Args:
-            features: One vector for all tokens or one for each, of any length.
+            features: One vector that moves all tokens, or one for each token. Their lengths do not matter.
         """
         shifts = self.meta_net(functional.normalize(features, dim=-1))
         text_features: Tensor = self.encode(self.context + shifts)
@@ -86,23 +88,25 @@ def require_attributes(task: Task) -> None:
     """Refuse a task whose attributes no text can describe, or give the label away.
 
     Raises:
-        ValueError: There are none, or malignancy, from which the labels are made, is one of them.
+        Unsupported: There are none, or malignancy, from which the labels are made, is one of them.
     """
     if not task.attribute_names:
-        raise ValueError("CLIP-Lung aligns images with rated attributes, but this task has none; choose another method")
+        raise Unsupported(
+            "CLIP-Lung aligns images with rated attributes, but this task has none; choose another method"
+        )
     if "malignancy" in task.attribute_names:
-        raise ValueError("malignancy is among the attributes, but labels are made from it; leave it out")
+        raise Unsupported("malignancy is among the attributes, but labels are made from it; leave it out")
 
 
 def require_four_by_four(task: Task) -> None:
-    """Refuse images that the encoder, which halves three times and rounds up, does not bring to a map of 4 x 4.
+    """Refuse images of which the encoder does not make a map of 4 x 4: it halves three times and rounds up.
 
     Raises:
-        ValueError: The images have another size.
+        Unsupported: The images have another size.
     """
     rows, columns = task.image_shape[1:]
     if (-(-rows // 8), -(-columns // 8)) != (4, 4):
-        raise ValueError(
+        raise Unsupported(
             f"CLIP-Lung groups a feature map of 4 x 4, which slices of {rows} x {columns} do not give; "
             "resize them to 32 x 32"
         )

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Task
+from benchmark.contracts import Task, Unsupported
 from methods._blocks import FrozenBlock, FrozenLinear, standardise
 from methods._tower import TextTower, load_text_tower
 
@@ -34,10 +34,10 @@ def shared_tower(task: Task) -> TextTower:
     """Return the task's text tower.
 
     Raises:
-        ValueError: Image and text features differ in number, so that they have no cosine.
+        Unsupported: Image and text features differ in number, so that they have no cosine.
     """
     if task.encoder.width != task.text_tower.width:
-        raise ValueError(
+        raise Unsupported(
             f"the image encoder gives {task.encoder.width} features but the text tower {task.text_tower.width}; "
             "choose an encoder and a text tower of one width"
         )
@@ -65,10 +65,10 @@ def cosine_logits(
 
 
 def encode_texts(tower: TextTower, texts: Sequence[str]) -> Float[Tensor, "texts features"]:
-    """Return the features, of length one, of texts that nothing conditions: to be computed once per fit.
+    """Return the features, of length one, of texts without slots: to be computed once per fit.
 
     Raises:
-        ValueError: A text is longer than the tower's context.
+        Unsupported: A text is longer than the tower's context.
     """
     no_slots = tower.clip.positional_embedding.new_empty(1, 0, tower.width)
     with torch.no_grad():
@@ -121,7 +121,9 @@ class PromptEncoder(nn.Module):
             prompts: In the order that their features shall have.
 
         Raises:
-            ValueError: A prompt is longer than the tower's context, or the slots are not numbered 0, 1, 2...
+            Unsupported: A prompt is longer than the tower's context. The names of the task are at fault: words of
+                its own that leave no room for a name, a method refuses beforehand (`TextTower.require_room`).
+            ValueError: The slots are not numbered 0, 1, 2...
         """
         super().__init__()
         nodes, ancestors, ends = prefix_tree([_symbols(tower, prompt) for prompt in prompts])
@@ -188,7 +190,7 @@ def _symbols(tower: TextTower, prompt: Prompt) -> list[int]:
         symbols += tower.tokenize(part) if isinstance(part, str) else [~slot for slot in part]
     length, limit = len(symbols) + 2, tower.clip.context_length
     if length > limit:
-        raise ValueError(
+        raise Unsupported(
             f"prompt {prompt!r} has {length} tokens with start and end, but CLIP reads {limit}; shorten it"
         )
     return [*symbols, tower.tokenizer.eot_token_id]

@@ -1,4 +1,4 @@
-"""The frozen CLIP text tower that every vision-language method of a run shares: where its weights come from.
+"""The frozen CLIP text tower that every vision-language method of a run shares.
 
 Source: Radford et al., Learning transferable visual models from natural language supervision, ICML 2021;
 open_clip's implementation. `"openai"` is OpenAI's ViT-B/16, whose tower was trained with QuickGELU: under open_clip's
@@ -9,27 +9,18 @@ keeps of it (see `methods._text`) are non-persistent buffers, so neither optimis
 """
 
 import hashlib
-import logging
-import warnings
-import zipfile
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from benchmark.contracts import InputError, TextTowerSpec
+from benchmark.contracts import InputError, Json, TextTowerSpec
+from methods._weights import openai_weights
 
 _ARCHITECTURE = "ViT-B-16-quickgelu"
-_HUB_REPOSITORY = "timm/vit_base_patch16_clip_224.openai"
-_HUB_FILE = "open_clip_model.safetensors"
-_REMEDY = (
-    f"get {_HUB_FILE} of {_HUB_REPOSITORY} from the Hugging Face hub, or OpenAI's own ViT-B-16.pt, "
-    "and name it with --text-tower PATH"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +58,18 @@ class TextTower:
         embeddings: Tensor = self.clip.token_embedding.weight[self.tokenize(text)].clone()
         return embeddings
 
-    def facts(self) -> dict[str, Any]:
-        """Return what a run's record should keep of it, JSON-able; the hash tells one set of weights from another."""
+    def require_room(self, tokens: int) -> None:
+        """Check that a prompt of so many tokens, beside the name in it, can be read.
+
+        Raises:
+            ValueError: It cannot, however short the name.
+        """
+        limit = self.clip.context_length
+        if tokens + 3 > limit:  # start, end and one of the name
+            raise ValueError(f"a prompt of {tokens} tokens leaves no room for a name: CLIP reads {limit}; shorten it")
+
+    def metadata(self) -> dict[str, Json]:
+        """Return what a record should keep of it; the hash tells one set of weights from another."""
         projection = self.clip.text_projection.float().contiguous()
         return {
             "name": self.spec.name,
@@ -88,8 +89,8 @@ def load_text_tower(spec: TextTowerSpec) -> TextTower:
     Neither reads nor disturbs the global random state.
 
     Raises:
-        InputError: The weights cannot be had: no such file, a damaged one, or the hub does not answer.
-        ValueError: These are not the weights that the spec means: another architecture or width, plain GELU, untrained.
+        InputError: OpenAI's weights cannot be had, are others, or have another size than the spec says.
+        ValueError: A random tower cannot have that size.
     """
     import open_clip  # here: importing open_clip takes seconds that `--list` need not wait for
     from open_clip.transformer import QuickGELU
@@ -118,79 +119,16 @@ def _random_clip(spec: TextTowerSpec) -> Any:
 
 
 def _openai_clip(spec: TextTowerSpec) -> Any:
-    """Build ViT-B/16 with OpenAI's weights, checking all that a wrong file would get past open_clip."""
+    """Build ViT-B/16 with OpenAI's weights."""
     import open_clip
 
     clip = open_clip.CLIP(**open_clip.get_model_config(_ARCHITECTURE))
     blocks = clip.transformer.resblocks
     size = (clip.transformer.width, len(blocks), blocks[0].attn.num_heads)
     if size != (spec.width, spec.layers, spec.heads):
-        raise ValueError(
+        raise InputError(
             f"OpenAI's text tower has (width, layers, heads) {size}, not {(spec.width, spec.layers, spec.heads)}; "
             "change the text tower's spec, or take the random tower"
         )
-    path = Path(spec.path) if spec.path is not None else _hub_file()
-    state = _read_state(path)
-    _check_state(path, state, clip.state_dict())
-    clip.load_state_dict(state)
+    clip.load_state_dict(openai_weights(spec.path, clip.state_dict()))
     return clip
-
-
-def _hub_file() -> Path:
-    """Return the weights in the hub's cache, after downloading them if need be."""
-    from huggingface_hub import hf_hub_download
-
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a word on each retry would bury ours
-    try:
-        return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE, local_files_only=True))
-    except OSError:  # not in the cache
-        pass
-    try:
-        return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE))
-    except Exception as error:  # the hub's client lets through errors of the network, the disk and its own
-        raise InputError(
-            f"OpenAI's CLIP weights are not in the hub's cache and the hub does not answer: {_REMEDY}"
-        ) from error
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """Read safetensors, a pickled state dict, or OpenAI's TorchScript archive."""
-    from open_clip.factory import load_state_dict
-
-    if not path.is_file():
-        raise InputError(f"the text tower's weights {path} are not a file: {_REMEDY}")
-    try:
-        if _is_torchscript(path):  # torch.load refuses these unless it may run any code
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated; the archive is what it is
-                archive: Any = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-            state = archive.state_dict()
-            return {name: t for name, t in state.items() if name not in _ARCHIVE_EXTRAS}
-        return dict(load_state_dict(str(path)))
-    except Exception as error:  # a damaged or foreign file can raise anything in any of the three readers
-        raise InputError(f"cannot read CLIP weights from {path}: {_REMEDY}") from error
-
-
-_ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
-
-
-def _check_state(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Refuse weights that are not OpenAI's ViT-B/16."""
-    for name in sorted(expected.keys() | state.keys()):
-        found, needed = (tuple(d[name].shape) if name in d else "absent" for d in (state, expected))
-        if found != needed:
-            raise ValueError(f"{path} does not hold CLIP ViT-B/16: {name} is {found}, not {needed}; {_REMEDY}")
-    projection = state["text_projection"].float()
-    if not torch.equal(projection, projection.half().float()):
-        # OpenAI released half-precision weights. Others of the same shape were trained with plain GELU.
-        raise ValueError(f"{path} fits CLIP ViT-B/16 but is not OpenAI's (its weights are no half floats): {_REMEDY}")
-    scale = float(state["logit_scale"].float().exp())
-    if abs(scale - 100) > 1:
-        raise ValueError(f"{path} holds untrained weights (exp(logit_scale) is {scale:.2f}, not 100): {_REMEDY}")

@@ -12,14 +12,13 @@ Defaults: the prompt is the prefix of the paper's released code; tau starts at 0
 """
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Batch, Method, Task
+from benchmark.contracts import Batch, Json, Method, Task
 from methods._encoder import Encoder
 from methods._text import cosine_logits, encode_texts, shared_tower
 
@@ -29,7 +28,7 @@ class Clip(Method):
 
     title = "CLIP"
     reads_text = True
-    undecayed = ("logit_scale",)
+    no_weight_decay = ("logit_scale",)
     text_features: Tensor
 
     def __init__(self, task: Task, prompt: str = "a nodule image of {}.") -> None:
@@ -39,7 +38,8 @@ class Clip(Method):
                 f"the CLIP prompt {prompt!r} has no {{}} for the class name, so it cannot tell classes apart"
             )
         tower = shared_tower(task)
-        self.tower_facts = tower.facts()
+        tower.require_room(len(tower.tokenize(prompt.format(""))))
+        self.tower_metadata = tower.metadata()
         self.register_buffer("text_features", encode_texts(tower, [prompt.format(name) for name in task.class_names]))
         self.encoder = Encoder(task)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
@@ -48,9 +48,9 @@ class Clip(Method):
         """Return cosines times the logit scale."""
         return cosine_logits(self.encoder.pooled(images), self.text_features, self.logit_scale)
 
-    def facts(self) -> dict[str, Any]:
-        """Return which text tower it was."""
-        return {"text_tower": self.tower_facts}
+    def metadata(self) -> dict[str, Json]:
+        """Return which text tower it is."""
+        return {"text_tower": self.tower_metadata}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean negative log-likelihood."""

@@ -6,7 +6,7 @@ doi 10.1007/978-3-031-43990-2_38. Equation numbers are the paper's.
 Symbols: F_t -> groups (16 vectors of D); l_t -> prompts.context; h, l'_t = h(F_t / |F_t|) -> prompts.meta_net;
     C_k -> class features of "l_1+l'_1 .. l_16+l'_16 class_k."; A_m -> attribute_features; v -> ratings, w = softmax(v)
     (1) -> weights; ln(1/tau) -> logit_scale; L = L_CE + L_IC + alpha L_IA + beta L_CA (5).
-Readings where the paper is silent:
+Choices where the paper is silent:
     T = 16 is the only number of vectors of d = 512 in a 512 x 4 x 4 map. Group t is the map's t-th sixteenth of the
     channels, flattened: channels t D/16 up to (t+1) D/16, each with its 16 places.
     The classifier sees the map's spatial mean, as CE's does: it starts from the same weights and predicts at the
@@ -19,28 +19,27 @@ Deviations, each with the printed form as an option unless it says otherwise:
     w_m A_m, so the weights cancel; and a sum of -log softmax over all m is least where all attributes are equally
     close. The default, "soft_target", weighs the log softmax by w: its optimum is softmax = w, and uniform weights
     give the printed sum over M T. "scaled_logit" multiplies the logits by w and sums over all m.
-    L_IC, and "soft_target" over rows, average where the paper sums, so that alpha and beta weigh like with like (no
-    option for L_IC: the sum is T times it).
+    L_IC is averaged over the groups, and "soft_target" over the rows, where the paper sums, so that alpha and beta
+    weigh terms of one size. L_IC has no option for that: the sum is T times the mean.
     The context precedes the class, as in CoCoOp and the released code; `class_first=True` is the paper's c_k + l.
     h sees F_t scaled to length one (released code), no option. Weight decay spares the temperature.
 Defaults: alpha = 1, beta = 0.5, tau from 0.07, learned (paper), never below 0.01 (CLIP); hidden layer D/16 (CoCoOp).
     attr_scale = "raw" is (1) on the mean ratings. LIDC's scales do not all rise with their word: calcification 6 is
     "absent", and internal structure ends at 4. "presence" maps each to 1 (absent) .. 5 (present) before (1).
     Attribute texts are "word.", with the full stop of the class texts.
-Worth knowing: a learned temperature offers the printed (3) and (4) an even shorter way to their least value, an
-    infinite tau; in our quick preset they take it, and L_IC ends at ln K.
+Worth knowing: a learned temperature gives the printed (3) and (4) an easier way to their least value: an infinite tau
+    makes all attributes equally close. In our quick preset the training goes there, and L_IC ends at ln K.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Batch, Method, Task
+from benchmark.contracts import Batch, Json, Method, Task
 from methods._encoder import Encoder
 from methods._prompts import (
     ConditionalPrompts,
@@ -78,22 +77,22 @@ def attribute_loss(
     attributes: Float[Tensor, "attributes width"],
     weights: Float[Tensor, "batch attributes"],
     logit_scale: Float[Tensor, ""],
-    reading: str = "soft_target",
+    variant: str = "soft_target",
 ) -> Float[Tensor, " batch"]:
-    """Return L_IA (3), where rows are an image's groups, or L_CA (4), where they are its class features.
+    """Return L_IA (3) if the rows are an image's groups, L_CA (4) if they are its class features.
 
     Args:
         features: Of any length.
         attributes: Text features A_m, of length one.
         weights: w, of sum one.
         logit_scale: ln(1 / tau).
-        reading: `"soft_target"`, `"literal"` or `"scaled_logit"`; see the top of the file.
+        variant: `"soft_target"`, `"literal"` or `"scaled_logit"`; see the top of the file.
     """
-    if reading == "literal":
+    if variant == "literal":
         weighted = functional.normalize(weights[..., None] * attributes, dim=-1)
         return -cosine_logits(features, weighted[:, None], logit_scale).log_softmax(dim=-1).sum(dim=(1, 2))
     logits = cosine_logits(features, attributes, logit_scale)
-    if reading == "scaled_logit":
+    if variant == "scaled_logit":
         return -(weights[:, None] * logits).log_softmax(dim=-1).sum(dim=(1, 2))
     return -(weights[:, None] * logits.log_softmax(dim=-1)).sum(dim=2).mean(dim=1)
 
@@ -106,14 +105,14 @@ class ClipLung(Method):
         losses: Which of L_IC, L_IA and L_CA to add to L_CE: `"ic"`, `"ia"`, `"ca"`.
         alpha: Weight of L_IA.
         beta: Weight of L_CA.
-        attribute_loss: The reading of (3) and (4).
+        attribute_loss: The variant of (3) and (4): `"soft_target"`, `"literal"` or `"scaled_logit"`.
         attr_scale: Ratings as they are (`"raw"`), or all rising with the word (`"presence"`).
         class_first: Put the class before the context.
     """
 
     title = "CLIP-Lung"
     reads_text = True
-    undecayed = ("logit_scale",)
+    no_weight_decay = ("logit_scale",)
     attribute_features: Tensor
 
     def __init__(
@@ -138,9 +137,9 @@ class ClipLung(Method):
         require_attributes(task)
         require_four_by_four(task)
         tower = shared_tower(task)
-        self.tower_facts = tower.facts()
+        self.tower_metadata = tower.metadata()
         self.losses, self.alpha, self.beta = tuple(losses), alpha, beta
-        self.reading, self.attr_scale, self.attribute_names = attribute_loss, attr_scale, task.attribute_names
+        self.variant, self.attr_scale, self.attribute_names = attribute_loss, attr_scale, task.attribute_names
         self.encoder = Encoder(task)
         self.classifier = nn.Linear(self.encoder.width, task.num_classes)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
@@ -151,9 +150,9 @@ class ClipLung(Method):
             context = random_context(GROUPS, tower.width)
             self.prompts = ConditionalPrompts(tower, task.class_names, context, class_first)
 
-    def facts(self) -> dict[str, Any]:
-        """Return which text tower it was."""
-        return {"text_tower": self.tower_facts}
+    def metadata(self) -> dict[str, Json]:
+        """Return which text tower it is."""
+        return {"text_tower": self.tower_metadata}
 
     def weights(self, ratings: Float[Tensor, "batch attributes"]) -> Float[Tensor, "batch attributes"]:
         """Return the attributes' weights (1)."""
@@ -163,7 +162,7 @@ class ClipLung(Method):
         """Return L_CE and the chosen terms, times alpha and beta."""
         maps = self.encoder(batch.images)
         groups, weights = group_channels(maps), self.weights(batch.attributes)
-        fixed = self.attribute_features, weights, self.logit_scale, self.reading
+        fixed = self.attribute_features, weights, self.logit_scale, self.variant
         terms = {"ce": functional.cross_entropy(self.classifier(maps.mean(dim=(2, 3))), batch.labels)}
         if self.prompts is not None:
             classes = self.prompts(groups)

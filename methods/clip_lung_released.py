@@ -26,14 +26,13 @@ Defaults: alpha = 1, beta = 0.5 (paper and code).
 """
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Batch, Method, Task
+from benchmark.contracts import Batch, Json, Method, Task, Unsupported
 from methods._encoder import Encoder
 from methods._prompts import ConditionalPrompts, image_class_loss, require_attributes, require_four_by_four
 from methods._text import cosine_logits, shared_tower
@@ -74,22 +73,24 @@ class ClipLungReleased(Method):
 
     title = "CLIP-Lung (released)"
     reads_text = True
-    undecayed = ("logit_scale",)
+    no_weight_decay = ("logit_scale",)
 
     def __init__(self, task: Task, alpha: float = 1.0, beta: float = 0.5) -> None:
         super().__init__()
         width = task.encoder.width
         if width % 64:
-            raise ValueError(f"CLIP-Lung's released code needs an encoder whose width is a multiple of 64, not {width}")
+            raise Unsupported(
+                f"CLIP-Lung's released code needs an encoder whose width is a multiple of 64, not {width}"
+            )
         if task.num_classes > GROUPS:
-            raise ValueError(
+            raise Unsupported(
                 f"CLIP-Lung's released L_IA gives each class one of {GROUPS} groups; {task.num_classes} classes are "
                 "too many"
             )
         require_attributes(task)
         require_four_by_four(task)
         tower = shared_tower(task)
-        self.tower_facts = tower.facts()
+        self.tower_metadata = tower.metadata()
         self.num_classes, self.alpha, self.beta = task.num_classes, alpha, beta
         self.encoder = Encoder(task)
         self.reduce = nn.Conv2d(width // 4, width // 16, kernel_size=1)
@@ -98,9 +99,9 @@ class ClipLungReleased(Method):
         names = task.class_names + task.attribute_names
         self.prompts = ConditionalPrompts(tower, names, tower.embed("a photo of a"))
 
-    def facts(self) -> dict[str, Any]:
-        """Return which text tower it was."""
-        return {"text_tower": self.tower_facts}
+    def metadata(self) -> dict[str, Json]:
+        """Return which text tower it is."""
+        return {"text_tower": self.tower_metadata}
 
     def grouped(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch channels 8 8"]:
         """Return the map whose four quarters of channels are the groups."""

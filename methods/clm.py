@@ -10,8 +10,8 @@ Deviations: trained on the likelihood, as every head here, where the paper adds 
     gaps are kept at least 1e-3 wide, so that no class becomes impossible.
 Defaults: link = "logit", b_0 = 0 and a_k = 1, those of public code by one of the authors (dlordinal 2.7).
 Worth knowing: under the logit link this is UDM's neutral model with other thresholds at the start and another decoder,
-    so the two rows tell how much those matter. The complementary log-log is lopsided: it leaves the upper classes
-    a tail so thin that beyond b_k - f = 10 its logarithm, -e^10, is continued along its tangent in e^x.
+    so the two rows tell how much those matter. The complementary log-log is lopsided: ln P(y > k) = -e^(b_k - f) soon
+    leaves what a float holds, so beyond b_k - f = 10 it goes on along its tangent there.
 """
 
 import math
@@ -89,7 +89,7 @@ class CumulativeLink(Method):
     """
 
     title = "CLM"
-    undecayed = ("free_thresholds",)
+    no_weight_decay = ("free_thresholds",)
 
     def __init__(self, task: Task, link: str = "logit") -> None:
         super().__init__()

@@ -16,14 +16,13 @@ Worth knowing: CLIP-Lung's printed numbers for CoCoOp are those of its own ablat
 """
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Batch, Method, Task
+from benchmark.contracts import Batch, Json, Method, Task
 from methods._encoder import Encoder
 from methods._prompts import ConditionalPrompts
 from methods._text import cosine_logits, shared_tower
@@ -39,12 +38,12 @@ class CoCoOp(Method):
 
     title = "CoCoOp"
     reads_text = True
-    undecayed = ("logit_scale",)
+    no_weight_decay = ("logit_scale",)
 
     def __init__(self, task: Task, context: str = "a photo of a") -> None:
         super().__init__()
         tower = shared_tower(task)
-        self.tower_facts = tower.facts()
+        self.tower_metadata = tower.metadata()
         self.encoder = Encoder(task)
         self.prompts = ConditionalPrompts(tower, task.class_names, tower.embed(context))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
@@ -54,9 +53,9 @@ class CoCoOp(Method):
         features = self.encoder.pooled(images)
         return cosine_logits(features, self.prompts(features[:, None]), self.logit_scale)
 
-    def facts(self) -> dict[str, Any]:
-        """Return which text tower it was."""
-        return {"text_tower": self.tower_facts}
+    def metadata(self) -> dict[str, Json]:
+        """Return which text tower it is."""
+        return {"text_tower": self.tower_metadata}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean negative log-likelihood."""

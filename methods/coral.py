@@ -44,7 +44,7 @@ class Coral(Method):
 
     title = "CORAL"
     decoder = "median"
-    undecayed = ("coral_bias",)
+    no_weight_decay = ("coral_bias",)
 
     def __init__(self, task: Task, preinit_bias: bool = True) -> None:
         super().__init__()

@@ -104,10 +104,10 @@ class OrdinalForest(Method):
         self.leaf = leaf
         self.encoder = Encoder(task)
         self.head = nn.Linear(self.encoder.width, units)
-        # Buffers, not parameters: neither the optimiser nor weight decay may touch them. Both follow the fit's seed.
+        # Buffers, so that neither the optimiser nor weight decay touches them. Both are drawn with the fit's seed.
         self.register_buffer("node_maps", node_maps(trees, splits, units))
-        anyhow = torch.distributions.Dirichlet(torch.ones(task.num_classes)).sample((trees, splits + 1))
-        self.register_buffer("leaves", above_floor(answers_of(anyhow, leaf)))
+        classes = torch.distributions.Dirichlet(torch.ones(task.num_classes)).sample((trees, splits + 1))
+        self.register_buffer("leaves", above_floor(answers_of(classes, leaf)))
 
     def routing(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch trees leaves"]:
         """Return the probability of reaching each leaf of each tree."""

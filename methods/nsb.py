@@ -5,7 +5,7 @@ Paper: Liu et al., Ordinal regression with neuron stick-breaking for medical dia
 
 Symbols: z -> scores (K-1 per image); eta_k = sigmoid(z_k) -> the chance to stop at class k, once there;
     p_k = eta_k prod_{j<k} (1 - eta_j);  p_{K-1} = prod_j (1 - eta_j).
-Deviations: none known in the head. The workshop paper was read as an abstract, so the plain likelihood is our loss.
+Deviations: none known in the head. Only the workshop paper's abstract could be read; the plain likelihood is our loss.
 Defaults: smoothing = 0, the workshop paper's one-hot labels (0.15 and tau = 1 are a public implementation's values
     for the journal version); the head's biases start where the classes are equally likely (ours).
 Worth knowing: P(y > k) falls with k by construction, yet p need not be unimodal. A nodule of class y moves only the

@@ -7,8 +7,8 @@ Symbols: c_1..c_10 -> context; base words e_b -> base_ranks; W -> interpolation;
     k;  R_k -> text features of "c_1 .. c_10 r_k.", the same for all images;  x -> image features;  ln(1/tau) ->
     logit_scale;  z_ik = cos(x_i, R_k) / tau;  p = softmax_k(z). Loss: cross-entropy of p, and for each class in the
     batch KL(softmax_i(10 [y_i = k]) || softmax_i(z_ik)), averaged over these classes.
-Deviations: the image encoder is the benchmark's ResNet, trained from random weights; the authors' optimiser, and its
-    learning rates by part, give way to the benchmark's.
+Deviations: the image encoder is the benchmark's ResNet, trained from random weights; the benchmark's
+    optimiser stands in for the authors', which had its own learning rate for each part.
 Defaults: 10 context tokens, 3 base words, both from N(0, 0.02), linear interpolation, the rank last, both losses of
     weight 1, and the tower's own temperature, frozen (authors' configuration). Our other rows learn it from 0.07; here
     the ranks' texts start almost alike, and a learned temperature rises before they part.
@@ -16,14 +16,12 @@ Worth knowing: with three classes, three base words still smooth (middle row of 
     classes are never read.
 """
 
-from typing import Any
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Batch, Method, Task
+from benchmark.contracts import Batch, Json, Method, Task
 from methods._encoder import Encoder
 from methods._prompts import random_context
 from methods._text import PromptEncoder, cosine_logits, shared_tower
@@ -91,7 +89,8 @@ class OrdinalClip(Method):
                 f"OrdinalCLIP's interpolation must be one of {', '.join(INTERPOLATIONS)}, not {interpolation!r}"
             )
         tower = shared_tower(task)
-        self.tower_facts = tower.facts()
+        self.tower_metadata = tower.metadata()
+        tower.require_room(context_tokens + 1)  # and the full stop
         ranks = range(context_tokens, context_tokens + task.num_classes)
         prompts = [(range(context_tokens), range(rank, rank + 1), ".") for rank in ranks]
         self.encode = PromptEncoder(tower, prompts)
@@ -112,9 +111,9 @@ class OrdinalClip(Method):
         """Return cosines times the logit scale."""
         return cosine_logits(self.encoder.pooled(images), self.text_features(), self.logit_scale)
 
-    def facts(self) -> dict[str, Any]:
-        """Return which text tower it was."""
-        return {"text_tower": self.tower_facts}
+    def metadata(self) -> dict[str, Json]:
+        """Return which text tower it is."""
+        return {"text_tower": self.tower_metadata}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy over classes, and the divergence over the batch's images."""

@@ -3,14 +3,18 @@
 Paper: Beckham and Pal, Unimodal probability distributions for deep ordinal classification, ICML 2017
 (PMLR 70:411-419, arXiv 1705.05278).
 
-Symbols: a -> scores (one per image); f = softplus(a) -> the Poisson rate; tau -> temperature;
+Symbols: a -> scores (one per image); f = softplus(a) -> the Poisson rate; tau -> temperature, or exp(log_tau);
     h_k = k ln f - f - ln k!;  p = softmax(h / tau) over k = 0..K-1.
 Deviations: none known. The -f term is left out, since the softmax cancels it.
-Defaults: tau = 1, fixed (the paper allows fixed or learned); the head's bias starts where the rate is the middle
-    of its range for K=3, softplus(1.1357) = sqrt(2) (ours).
-Worth knowing: for K=3 and tau=1 the middle class can never get more than 0.4142 (at f = sqrt 2), so the
-    loss of an "unsure" nodule cannot fall below 0.8814, and the argmax cuts are at f = 1 and f = 2.
+Defaults: tau = 1, fixed (the paper allows fixed or learned); `learn_tau` learns its logarithm, as public code does
+    (dlordinal 2.7), from ln tau and without weight decay. The head's bias starts where the rate is the middle of its
+    range for K=3, softplus(1.1357) = sqrt(2) (ours).
+Worth knowing: for K=3 the middle class can never get more than 1 / (1 + 2^(1 - 1 / (2 tau))): 0.4142 at tau = 1 and
+    0.6135 at tau = 0.3. So at tau = 1 the loss of an "unsure" nodule cannot fall below 0.8814. The argmax cuts are at
+    f = 1 and f = 2, whatever tau.
 """
+
+import math
 
 import torch
 from jaxtyping import Float
@@ -21,7 +25,9 @@ from benchmark.contracts import Batch, Method, Task
 from methods._encoder import Encoder
 
 
-def log_probs(scores: Float[Tensor, " batch"], num_classes: int, tau: float = 1.0) -> Float[Tensor, "batch classes"]:
+def log_probs(
+    scores: Float[Tensor, " batch"], num_classes: int, tau: float | Float[Tensor, ""] = 1.0
+) -> Float[Tensor, "batch classes"]:
     """Return the truncated Poisson's log-probabilities.
 
     Args:
@@ -40,23 +46,34 @@ def log_probs(scores: Float[Tensor, " batch"], num_classes: int, tau: float = 1.
 
 
 class Poisson(Method):
-    """Encoder, spatial mean, one score, the truncated Poisson."""
+    """Encoder, spatial mean, one score, the truncated Poisson.
+
+    Args:
+        task: What to work on.
+        tau: Temperature of the distribution.
+        learn_tau: Learn it, starting there.
+    """
 
     title = "Poisson"
 
-    def __init__(self, task: Task, tau: float = 1.0) -> None:
+    def __init__(self, task: Task, tau: float = 1.0, learn_tau: bool = False) -> None:
         super().__init__()
         if tau <= 0:
             raise ValueError(f"the Poisson temperature tau must be positive, not {tau}")
         self.num_classes = task.num_classes
         self.tau = tau
+        self.log_tau: nn.Parameter | None = None
+        if learn_tau:
+            self.log_tau = nn.Parameter(torch.tensor(math.log(tau)))
+            self.no_weight_decay = ("log_tau",)  # type: ignore[misc]  # a fixed tau is no parameter that could be named
         self.encoder = Encoder(task)
         self.head = nn.Linear(self.encoder.width, 1)
         nn.init.constant_(self.head.bias, 1.1357)
 
     def log_proba(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch classes"]:
         """Return log-probabilities."""
-        return log_probs(self.head(self.encoder.pooled(images)).squeeze(1), self.num_classes, self.tau)
+        tau = self.tau if self.log_tau is None else self.log_tau.exp()
+        return log_probs(self.head(self.encoder.pooled(images)).squeeze(1), self.num_classes, tau)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean negative log-likelihood."""

@@ -7,7 +7,8 @@ Symbols: z -> scores (K per image); phi(y, k) = |y - k|^power -> the distance; a
 Deviations: none known.
 Defaults: a = 1 and the absolute distance (the paper compares distances per data set; none is published for LIDC).
 Worth knowing: the loss cannot fall below the entropy of the targets: 0.8324 for an end class and 0.9753 for the middle
-    one of three, at a = 1. Trained to the end, the probabilities are the targets, so confidences are no calibration.
+    one of three, at a = 1. Fully trained, the probabilities equal the targets, so a confidence does not say how often
+    the class is right.
 """
 
 from jaxtyping import Float

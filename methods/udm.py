@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Batch, Method, Task
+from benchmark.contracts import Batch, Method, Task, Unsupported
 from methods._encoder import Encoder
 from methods._ordinal import logistic_intervals
 
@@ -69,7 +69,7 @@ class UnsureDataModel(Method):
 
     title = "UDM"
     decoder = "median"
-    undecayed = ("free_thresholds",)
+    no_weight_decay = ("free_thresholds",)
     shift: Tensor
     least_gaps: Tensor
     gamma: Tensor | None
@@ -79,13 +79,13 @@ class UnsureDataModel(Method):
     ) -> None:
         super().__init__()
         num_levels = task.num_classes - 1
-        for name, values, wanted in (("e", e, num_levels), ("c", c, num_levels), ("gamma", gamma, task.num_classes)):
-            if values != "balanced" and len(values) not in (0, wanted):
-                raise ValueError(f"UDM's {name} needs {wanted} values for {task.num_classes} classes, not {values!r}")
         if any(factor <= 0 for factor in e):
             raise ValueError(f"UDM's factors e must be positive, not {e!r}")
         if gamma != "balanced" and any(isinstance(cost, str) or cost < 0 for cost in gamma):
             raise ValueError(f"UDM's costs gamma must be numbers of at least 0, or 'balanced', not {gamma!r}")
+        for name, values, wanted in (("e", e, num_levels), ("c", c, num_levels), ("gamma", gamma, task.num_classes)):
+            if values != "balanced" and len(values) not in (0, wanted):  # they may well fit another task
+                raise Unsupported(f"UDM's {name} needs {wanted} values for {task.num_classes} classes, not {values!r}")
         self.num_classes = task.num_classes
         shift = torch.tensor(e or [1.0] * num_levels).log() + torch.tensor(c or [0.0] * num_levels)
         self.register_buffer("shift", shift, persistent=False)

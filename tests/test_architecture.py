@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +11,17 @@ import pytest
 import benchmark
 import datasets
 import methods
+from benchmark import references
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("benchmark", "methods", "datasets")
 ALLOWED = {  # a package's files may import these names of the project, and what is below them
     "benchmark": ("benchmark.",),
     "methods": ("benchmark.contracts.", "benchmark.recipe.", "methods._"),
-    "datasets": ("benchmark.contracts.", "datasets."),
+    "datasets": ("benchmark.contracts.", "benchmark.files.", "datasets."),
 }
+FORBIDDEN = {"benchmark": ("benchmark.commands.",)}  # a root is imported by nothing
+ROOTS = ("run_all.py", "benchmark/commands/", "benchmark/__main__.py")
 SOURCES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -31,25 +35,45 @@ def project_imports(path: Path) -> Iterator[str]:
         yield from (name for name in names if name.split(".")[0] in ("", *PACKAGES))
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=str)
+def is_root(source: Path) -> bool:
+    return source.as_posix().startswith(ROOTS) or source.name == "__main__.py"
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if not is_root(source)], ids=str)
 def test_imports_stay_within_the_walls(source):
-    allowed = ALLOWED[source.parts[0]]
+    allowed, forbidden = ALLOWED[source.parts[0]], FORBIDDEN.get(source.parts[0], ("run_all.",))
     if source == Path("methods/__init__.py"):
         allowed = ("benchmark.contracts.", "methods.")  # the registry knows every method
-    assert not [name for name in project_imports(ROOT / source) if not name.startswith(allowed)]
+    names = list(project_imports(ROOT / source))
+    assert not [name for name in names if not name.startswith(allowed) or name.startswith(forbidden)]
 
 
-def test_only_run_all_imports_all_three_packages():
-    for path in ROOT.glob("*.py"):
-        known = {name.split(".")[0] for name in project_imports(path)}
-        assert path.name == "run_all.py" or not known.issuperset(PACKAGES)
+def test_the_contracts_import_nothing_of_the_project_but_each_other():
+    for source in (ROOT / "benchmark" / "contracts").glob("*.py"):
+        assert all(name.startswith("benchmark.contracts.") for name in project_imports(source))
+
+
+def test_files_import_nothing_of_the_project():
+    assert not list(project_imports(ROOT / "benchmark" / "files.py"))
+
+
+def test_no_product_file_is_longer_than_250_lines_and_the_root_than_120():
+    long = {str(path): n for path in SOURCES if (n := len((ROOT / path).read_text("utf-8").splitlines())) > 250}
+    assert not long
+    assert len((ROOT / "run_all.py").read_text("utf-8").splitlines()) <= 120
+
+
+def test_any_is_rare():
+    text = "".join((ROOT / path).read_text("utf-8") for path in [*SOURCES, Path("run_all.py")])
+    assert len(re.findall(r"\bAny\b", text)) <= 45
 
 
 def test_registry_keys_and_titles_are_well_formed():
-    for key, method in methods.METHODS.items():
-        assert key.isascii() and key.isidentifier() and key == key.lower()
-        assert method.title and method.decoder in ("argmax", "median") and method.__doc__
-    assert len({method.title for method in methods.METHODS.values()}) == len(methods.METHODS)
+    rows = methods.ROWS | references.ROWS
+    for key, row in rows.items():
+        assert key == row.key and key.isascii() and key.isidentifier() and key == key.lower()
+        assert row.title and row.decoder in ("argmax", "median") and row.make.__doc__
+    assert len({row.title for row in rows.values()}) == len(rows)
 
 
 @pytest.mark.parametrize("package", [benchmark, methods, datasets])

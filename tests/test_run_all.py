@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import methods
 import run_all
-from benchmark.check.__main__ import RESULTS
-from benchmark.check.__main__ import main as check_main
+from benchmark.commands.check import RESULTS
+from benchmark.commands.check import main as check_main
+from benchmark.experiment import Experiment
+from benchmark.records import FitSpec
+from benchmark.runner import seed_of
 
 SMOKE = ["--preset", "smoke", "--folds", "2", "--device", "cpu"]
 
@@ -84,7 +88,7 @@ def test_table_3_stands_for_the_rows_that_leave_losses_out(tmp_path, capsys):
 
 
 def test_a_second_call_trains_nothing_and_changes_nothing(finished, capsys, monkeypatch):
-    monkeypatch.setattr(run_all, "train", lambda *_: pytest.fail("it trained again"))
+    monkeypatch.setattr(Experiment, "train", lambda *_: pytest.fail("it trained again"))
     before = files(finished)
     status, out, _ = call(capsys, *SMOKE, "--methods", "ce", "poisson", "--out", str(finished))
     assert status == 0 and "Table 1" in out and "Table 2" in out
@@ -119,7 +123,7 @@ def test_list_names_every_choice(capsys):
         (["--datasets", "a"], "there is no dataset 'a': choose from A, B, C; did you mean 'A'?"),
         (["--methods", "poison"], "there is no method 'poison'"),
         (["--methods", "poison"], "did you mean 'poisson'?"),
-        (["--preset", "quik"], "choose from smoke, quick, paper; did you mean 'quick'?"),
+        (["--preset", "quik"], "choose from smoke, quick, paper, auto or the path of a .toml file; did you mean"),
         (["--source", "fantom"], "did you mean 'phantom'?"),
         (["--label-rule", "tekst"], "did you mean 'text'?"),
         (["--device", "gpu"], "there is no device 'gpu': choose from"),
@@ -127,6 +131,13 @@ def test_list_names_every_choice(capsys):
         (["--folds", "1"], "argument --folds: '1' is no whole number of 2 or more"),
         (["--seeds", "none"], "argument --seeds: 'none' is no whole number of 1 or more"),
         (["--workers", "-1"], "argument --workers"),
+        (["--epochs", "0"], "argument --epochs: '0' is no whole number of 1 or more"),
+        (["--lr", "nan"], "argument --lr: 'nan' is no number above zero"),
+        (["--set", "poison.tau=1"], "there is no row 'poison'"),
+        (["--set", "poisson.tau=high"], "--set 'poisson.tau=high': must be a number, like the default 1.0"),
+        (["--collection", "nowhere"], "'nowhere' is neither a registered collection nor a folder"),
+        (["--collection", "x", "--source", "dicom"], "--collection brings its own nodules and takes no --source"),
+        (["--dicom-root", "x"], "--dicom-root and --verify are for a download: give --source dicom too"),
         (["--text-tower", "nowhere.pt"], "--text-tower 'nowhere.pt' is neither 'openai', 'random' nor a file"),
         (["--cohort", "nowhere.npz"], "nowhere.npz"),
         (["--plugin", "nowhere.py"], "nowhere.py is no Python file"),
@@ -163,7 +174,7 @@ PLUGIN = """
 import torch
 from torch import nn
 import methods
-from benchmark.contracts import Method
+from benchmark.contracts import Method, Unsupported
 
 class Spoilt(Method):
     title = "Spoilt"
@@ -171,7 +182,7 @@ class Spoilt(Method):
     def __init__(self, task):
         super().__init__()
         if task.num_classes == 2:
-            raise ValueError("it wants three classes")
+            raise Unsupported("it wants three classes")
         self.head = nn.Linear(1, task.num_classes)
         self.batches = 0
 
@@ -189,11 +200,7 @@ methods.register("spoilt", Spoilt)
 
 
 def test_a_fit_that_breaks_is_a_footnote_and_status_1_and_the_rest_goes_on(capsys, tmp_path, monkeypatch):
-    from benchmark.records import FitSpec
-    from benchmark.runner import seed_of
-
-    monkeypatch.setattr(run_all, "METHODS", methods := dict(run_all.METHODS))
-    monkeypatch.setattr("methods.METHODS", methods)  # so that the plugin does not stay registered
+    monkeypatch.setattr(methods, "ROWS", dict(methods.ROWS))  # so that the plugin does not stay registered
     plugin = tmp_path / "spoilt.py"
     plugin.write_text(PLUGIN.format(seed=seed_of(FitSpec("three", "spoilt", 1, 0))))
     out_folder = tmp_path / "out"
@@ -227,6 +234,85 @@ def test_a_finished_run_can_be_accepted_and_then_passes_its_check(finished, caps
 def test_probabilities_of_every_fold_cover_the_cohort_once(finished):
     with (finished / "cohort.csv").open() as file:
         ids = sorted(row["nodule_id"] for row in csv.DictReader(file))
-    records = [json.loads(p.read_text()) for p in (finished / "fits" / "three" / "ce").glob("*.json")]
+    records = [json.loads(p.read_text())["record"] for p in (finished / "fits" / "three" / "ce").glob("*.json")]
     assert sorted(i for record in records for i in record["nodule_ids"]) == ids
     assert all(np.isclose(sum(row), 1) for record in records for row in record["proba"])
+
+
+def test_a_setting_from_outside_makes_a_run_of_its_own_whose_records_say_so(finished, capsys, tmp_path):
+    arguments = [*SMOKE, "--methods", "poisson", "--datasets", "C", "--workers", "0", "--set", "poisson.tau=0.5"]
+    out_folder = tmp_path / "out"
+    assert call(capsys, *arguments, "--out", str(out_folder))[0] == 0
+    record = json.loads((out_folder / "fits" / "two" / "poisson" / "fold0-seed0.json").read_text())["record"]
+    assert record["settings"]["tau"] == 0.5 and record["identity"]["settings"] == {"poisson.tau": 0.5}
+    assert "Changed by hand: poisson.tau = 0.5." in (out_folder / "table2.md").read_text()
+    before = files(finished)
+    status, _, err = call(capsys, *arguments, "--out", str(finished))
+    assert status == 2 and "holds a run with another settings (poisson.tau: None there, 0.5 now)" in err
+    assert files(finished) == before
+
+
+def test_records_that_cannot_be_used_are_set_aside_and_made_anew(finished, capsys, tmp_path):
+    out_folder = tmp_path / "copy"
+    shutil.copytree(finished, out_folder)
+    place = out_folder / "fits" / "two" / "poisson"
+    edited, torn = place / "fold0-seed0.json", place / "fold1-seed0.json"
+    content = json.loads(edited.read_text())
+    content["record"]["labels"][0] ^= 1
+    edited.write_text(json.dumps(content))
+    torn.write_bytes(torn.read_bytes()[:100])
+    arguments = [*SMOKE, "--methods", "ce", "poisson", "--workers", "0", "--out", str(out_folder)]
+    _, plan, _ = call(capsys, *arguments, "--dry-run")
+    assert "2 of 20 fits to do" in plan
+    status, _, err = call(capsys, *arguments)
+    assert status == 0 and err.count("set aside") == 2
+    assert "set aside two/poisson/fold0-seed0.json: edited or damaged" in err
+    assert len(list((out_folder / "aside").iterdir())) == 2
+    for path in finished.glob("table*"):
+        assert (out_folder / path.name).read_bytes() == path.read_bytes()
+    assert "set aside" not in call(capsys, *arguments)[2]
+
+
+def test_a_plugins_row_is_made_in_worker_processes_too(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(methods, "ROWS", dict(methods.ROWS))
+    plugin = tmp_path / "random.py"  # a name that a standard module has
+    plugin.write_text(PLUGIN.format(seed=-1).replace("spoilt", "unspoilt"))
+    arguments = ["--methods", "unspoilt", "--datasets", "A", "--workers", "1", "--plugin", str(plugin)]
+    status, out, _ = call(capsys, *SMOKE, *arguments, "--out", str(tmp_path / "out"))
+    assert status == 0 and "Spoilt" in out
+    assert "(plugin) Spoilt" in (tmp_path / "out" / "table1.md").read_text()
+
+
+def test_a_collection_of_ones_own_needs_one_file(capsys, tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets, "COLLECTIONS", {})
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(COLLECTION)
+    arguments = ["--collection", "mine", "--methods", "ce", "clip_lung", "--workers", "0", "--plugin", str(plugin)]
+    monkeypatch.setattr(run_all, "RESULTS", tmp_path / "results")
+    status, out, _ = call(capsys, *SMOKE, *arguments)
+    assert status == 0 and "Mine-C" in out and "Mine-A" not in out  # it has no unsure nodule
+    text = (tmp_path / "results" / "runs" / "smoke-mine-published" / "table2.md").read_text()
+    assert "- Made up." in text and "CLIP-Lung on Mine-C does not apply: " in text
+    assert "Log diameter on Mine-C does not apply: the collection does not give every nodule's diameter" in text
+    status, _, err = call(capsys, *SMOKE, *arguments, "--datasets", "A")
+    assert status == 2 and "the collection Mine has no unsure nodule, so only C can be made" in err
+
+
+COLLECTION = """
+import numpy as np
+import datasets
+from benchmark.contracts import Collection, NoduleInfo
+
+class Mine(Collection):
+    title, source, note = "Mine", "mine", "Made up."
+
+    def nodules(self):
+        return [NoduleInfo(f"n{i}", f"p{i}", label=("benign", "malignant")[i % 2]) for i in range(20)]
+
+    def volume(self, nodule):
+        return np.full((32, 32, 32), -500 if nodule.label == "benign" else 50, dtype=np.int16)
+
+datasets.register("mine", Mine)
+"""

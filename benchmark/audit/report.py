@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from statistics import stdev
-from typing import Any
 
 from tabulate import tabulate
 
@@ -38,14 +37,13 @@ nodules in all are tried, and for each whether any confusion matrix prints the r
 """
 
 
-def as_data(audit: Audit) -> dict[str, Any]:
+def as_data(audit: Audit) -> dict[str, object]:
     """Return the audit as JSON-able data, without the numbers that it audits."""
-    data: dict[str, Any] = _plain(asdict(audit))
-    del data["published"]
-    return {"paper": audit.published.name, **data}
+    found = {name: _plain(value) for name, value in asdict(audit).items() if name != "published"}
+    return {"paper": audit.published.name, **found}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     match value:
         case dict():
             return {key: _plain(item) for key, item in value.items()}

@@ -1,71 +1,8 @@
-"""Check a run against accepted and published numbers: `python -m benchmark.check RUN [--accept REASON]`.
-
-Exit status: 0 within what folds and seeds allow, 1 a regression, 2 bad input or nothing to compare with.
-"""
+"""`python -m benchmark.check` is `python -m benchmark check`."""
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from benchmark.check import golden, report
-from benchmark.check.equivalence import agreements, load_margins
-from benchmark.check.measured import Measured, read
-from benchmark.check.verdict import judge
-from benchmark.commandline import Parser
-from benchmark.contracts import InputError
-from benchmark.published import load
-
-RESULTS = Path(__file__).resolve().parents[2] / "results"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
-    parser = Parser(prog="python -m benchmark.check", description=__doc__.partition(":")[0] + ".")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, such as results/runs/...")
-    parser.add_argument("--accept", metavar="REASON", help="make this run the golden one; say why")
-    parser.add_argument(
-        "--results", type=Path, default=RESULTS, metavar="FOLDER", help="holds golden/, published/ and margins.toml"
-    )
-    try:
-        options = parser.parse_args(argv)
-        run = read(options.run)
-        path = options.results / "golden" / f"{run.name}.toml"
-        if options.accept is not None:
-            return _accept(run, path, options.accept)
-        return _check(run, path, options.results)
-    except InputError as error:
-        print(f"benchmark.check: {error}", file=sys.stderr)
-        return 2
-
-
-def _accept(run: Measured, path: Path, reason: str) -> int:
-    golden.accept(run, path, reason)
-    out = report.console()
-    rows = {row for row, _, _ in run.cells}
-    out.print(f"Accepted {len(run.cells)} scores of {len(rows)} rows: {path}", soft_wrap=True)
-    if all(cell.seeds == 1 for cell in run.cells.values()):
-        out.print(
-            "One seed a fold: a run with --seeds 2 or more tells how much a seed moves, and finds smaller faults."
-        )
-    return 0
-
-
-def _check(run: Measured, path: Path, results: Path) -> int:
-    out = report.console()
-    margins = load_margins(results / "margins.toml")
-    for file in sorted((results / "published").glob("*.toml")):
-        paper = load(file)
-        report.print_agreement(out, paper, run, list(agreements(paper, run, margins)))
-    if not path.exists():
-        raise InputError(
-            f"cannot compare {run.folder}: there are no golden numbers {path}; "
-            'a run that you trust becomes them by --accept "reason"'
-        )
-    accepted = golden.load(path)
-    verdict = judge(accepted, run)
-    report.print_verdict(out, accepted, run, verdict)
-    return 0 if verdict.passes else 1
-
+from benchmark.commands.check import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,11 +22,12 @@ from scipy.special import stdtrit
 
 from benchmark.check.measured import Measured
 from benchmark.published import Cell, Published
+from benchmark.scores import ScoreKey
 from benchmark.statistics import sample_std
 from benchmark.tomlfile import TomlFile
 
 Verdict = Literal["EQUIVALENT", "DIFFERENT", "INCONCLUSIVE"]
-LEVEL = 0.05  # of each one-sided test
+ALPHA = 0.05  # of each one-sided test
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def agreements(paper: Published, run: Measured, margins: Mapping[str, float]) ->
         tables.setdefault(section.protocol.key, key)
     for cell in paper.cells:
         key = tables.get(cell.protocol, "")
-        ours = run.cells.get((cell.method, key, cell.metric))
+        ours = run.cells.get(ScoreKey(cell.method, key, cell.metric))
         margin = margins.get(cell.metric.partition("_")[0])
         if ours is None or margin is None or not math.isfinite(ours.mean):
             continue
@@ -94,12 +95,12 @@ def agreements(paper: Published, run: Measured, margins: Mapping[str, float]) ->
         variances = [_variance(own, folds)]
         if cell.std is None or paper.folds < 2:
             share = float(cell.value) / 100
-            binomial = 100 * math.sqrt(share * (1 - share) / run.nodules[cell.method, key, cell.metric])
+            binomial = 100 * math.sqrt(share * (1 - share) / run.nodules[ScoreKey(cell.method, key, cell.metric)])
             variances.append(_variance(max(own, binomial), folds))
         else:
             variances.append(_variance(float(cell.std), paper.folds))
         df = _welch(variances, (folds - 1, max(paper.folds, 2) - 1))
-        half = float(stdtrit(df, 1 - LEVEL)) * math.sqrt(sum(variances)) + 0.5 * 10.0**-cell.decimals
+        half = float(stdtrit(df, 1 - ALPHA)) * math.sqrt(sum(variances)) + 0.5 * 10.0**-cell.decimals
         mean = 100 * ours.mean
         difference = mean - float(cell.value)
         yield Agreement(cell, key, mean, difference - half, difference + half, margin)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmark.check.measured import Address, Cell, Measured
-from benchmark.contracts import InputError
-from benchmark.records import write_atomically
-from benchmark.tomlfile import Key, TomlFile
+from benchmark.check.measured import Measured
+from benchmark.contracts import InputError, Json
+from benchmark.files import write_atomically
+from benchmark.scores import Score, ScoreKey
+from benchmark.tomlfile import Key, TomlFile, plain
 
 _HEAD = """\
 # Accepted scores, as fractions: the mean over seeds in each fold, and the standard deviation between the seeds of a
@@ -34,16 +34,16 @@ class Golden:
         identity: What the fits of the accepted run shared.
         versions: Of the packages.
         tests: Digest of the test folds with their labels, by label set.
-        cells: By address.
+        cells: Every score.
     """
 
     path: Path
     reason: str
     accepted: datetime.date
-    identity: Mapping[str, Any]
+    identity: Mapping[str, Json]
     versions: Mapping[str, str]
     tests: Mapping[str, str]
-    cells: Mapping[Address, Cell]
+    cells: Mapping[ScoreKey, Score]
 
 
 def accept(run: Measured, path: Path, reason: str) -> None:
@@ -66,11 +66,11 @@ def accept(run: Measured, path: Path, reason: str) -> None:
                 f"row {row} on label set {label_set} was tested on other nodules or labels than the rows before it; "
                 "find out why before accepting"
             )
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "format": _FORMAT,
         "reason": reason.strip(),
         "accepted": datetime.date.today(),
-        "identity": run.identity,
+        "identity": run.identity.plain(),
         "versions": run.versions,
         "tests": tests,
     }
@@ -98,11 +98,15 @@ def load(path: Path) -> Golden:
             if not isinstance(value, str):
                 file.fail((table, key), f"must be a text in quotes, not {value!r}")
     cells = dict(_cells(file, folds))
-    plain = {key: file.data[key] for key in ("reason", "accepted", "versions", "tests")}
-    return Golden(path, **plain, identity=_floats(file.data["identity"]), cells=cells)
+    kept = {key: file.data[key] for key in ("reason", "accepted", "versions", "tests")}
+    return Golden(path, **kept, identity=_identity(file), cells=cells)
 
 
-def _cells(file: TomlFile, folds: int) -> Iterator[tuple[Address, Cell]]:
+def _identity(file: TomlFile) -> dict[str, Json]:
+    return {key: plain(value) for key, value in file.mapping(("identity",)).items()}
+
+
+def _cells(file: TomlFile, folds: int) -> Iterator[tuple[ScoreKey, Score]]:
     for row in file.mapping(("scores",)):
         for section in file.mapping(("scores", row)):
             here: Key = ("scores", row, section)
@@ -111,18 +115,19 @@ def _cells(file: TomlFile, folds: int) -> Iterator[tuple[Address, Cell]]:
                 file.fail((*here, "seeds"), f"must be a whole number of 1 or more, not {seeds!r}")
             for metric in file.mapping(here):
                 if metric != "seeds":
-                    yield (row, section, metric), _cell(file, (*here, metric), folds, seeds)
+                    yield ScoreKey(row, section, metric), _cell(file, (*here, metric), folds, seeds)
 
 
-def _cell(file: TomlFile, key: Key, folds: int, seeds: int) -> Cell:
+def _cell(file: TomlFile, key: Key, folds: int, seeds: int) -> Score:
     wanted = {"folds": list} | ({"seed_std": Decimal} if seeds > 1 else {})
     found = file.mapping(key, wanted)
     if len(found["folds"]) != folds or not all(isinstance(value, Decimal) for value in found["folds"]):
         file.fail((*key, "folds"), f"must be {folds} numbers with a decimal point, one a fold")
-    return Cell(np.array([float(value) for value in found["folds"]]), seeds, float(found.get("seed_std", "nan")))
+    values = np.array([float(value) for value in found["folds"]])
+    return Score(values, tuple(range(folds)), seeds, float(found.get("seed_std", "nan")))
 
 
-def _scores(cells: Mapping[Address, Cell]) -> Iterator[str]:
+def _scores(cells: Mapping[ScoreKey, Score]) -> Iterator[str]:
     above: tuple[str, str] | None = None
     for (row, section, metric), cell in cells.items():
         if above != (row, section):
@@ -135,7 +140,7 @@ def _scores(cells: Mapping[Address, Cell]) -> Iterator[str]:
         yield f"{metric} = {{ {fields} }} # {100 * cell.mean:.1f}"
 
 
-def _table(key: tuple[str, ...], content: Mapping[str, Any]) -> Iterator[str]:
+def _table(key: tuple[str, ...], content: Mapping[str, object]) -> Iterator[str]:
     """Yield the lines of a TOML table, its own values before the tables within it."""
     if key:
         yield f"\n[{'.'.join(key)}]"
@@ -147,7 +152,7 @@ def _table(key: tuple[str, ...], content: Mapping[str, Any]) -> Iterator[str]:
             yield from _table((*key, name), value)
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, (list, tuple)):
@@ -155,11 +160,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} has no place among settings")
     return json.dumps(value, ensure_ascii=False)
-
-
-def _floats(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _floats(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_floats(part) for part in value]
-    return float(value) if isinstance(value, Decimal) else value

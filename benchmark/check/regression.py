@@ -29,19 +29,19 @@ something else was measured.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 
-from benchmark.check.measured import MEAN, Address, Cell
-from benchmark.references import REFERENCES
+from benchmark.check.measured import MEAN
+from benchmark.scores import Score, ScoreKey
 
 FALSE_ALARMS = 0.01
 DISAGREEMENT = {"method": 0.1, "reference": 0.02}
-LENT = 8.0
+PRIOR_DF = 8.0
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Comparison:
     """One score of the run against the accepted one, as fractions.
 
     Attributes:
-        address: Row, section and metric.
+        key: Of row, section and metric.
         golden: Accepted mean.
         run: The run's mean.
         allowed: Largest difference of the means that folds and seeds allow.
     """
 
-    address: Address
+    key: ScoreKey
     golden: float
     run: float
     allowed: float
@@ -72,7 +72,10 @@ class Comparison:
 
 
 def compare(
-    golden: Mapping[Address, Cell], run: Mapping[Address, Cell], nodules: Mapping[Address, float]
+    golden: Mapping[ScoreKey, Score],
+    run: Mapping[ScoreKey, Score],
+    nodules: Mapping[ScoreKey, float],
+    references: Collection[str],
 ) -> list[Comparison]:
     """Compare all scores that both have.
 
@@ -80,22 +83,23 @@ def compare(
         golden: The accepted scores.
         run: The run's scores.
         nodules: How many nodules of a test fold each score rests on.
+        references: Rows that nothing trained.
     """
-    both = [address for address in golden if address in run and np.isfinite(_differences(golden, run, address)).any()]
+    both = [key for key in golden if key in run and np.isfinite(_differences(golden, run, key)).any()]
     sizes = Counter(map(_family, both))
     tails = {family: FALSE_ALARMS / len(sizes) / size / 2 for family, size in sizes.items()}
-    estimates = _seed_variances(golden, run, both)
+    estimates = _seed_variances(golden, run, [key for key in both if key.row not in references])
     found = []
-    for address in both:
-        kind = "reference" if address[0] in REFERENCES else "method"
-        tail = tails[_family(address)]
-        least = -ndtri(tail) * math.sqrt(DISAGREEMENT[kind] / 2 / nodules[address])
-        variance, df = estimates.get(address, (0.0, 1.0))
+    for key in both:
+        kind = "reference" if key.row in references else "method"
+        tail = tails[_family(key)]
+        least = -ndtri(tail) * math.sqrt(DISAGREEMENT[kind] / 2 / nodules[key])
+        variance, df = estimates.get(key, (0.0, 1.0))
         bound = max(least, -stdtrit(df, tail) * math.sqrt(variance))
-        known = np.isfinite(_differences(golden, run, address))
-        share = (1 / golden[address].seeds + 1 / run[address].seeds) / known.sum()
-        means = float(golden[address].folds[known].mean()), float(run[address].folds[known].mean())
-        found.append(Comparison(address, *means, allowed=float(bound * math.sqrt(share))))
+        known = np.isfinite(_differences(golden, run, key))
+        share = (1 / golden[key].seeds + 1 / run[key].seeds) / known.sum()
+        means = float(golden[key].folds[known].mean()), float(run[key].folds[known].mean())
+        found.append(Comparison(key, *means, allowed=float(bound * math.sqrt(share))))
     return found
 
 
@@ -108,38 +112,36 @@ def shrink(
     (array([1.5, 2.5]), array([16., 16.]))
     """
     common = np.average(variances, weights=df)
-    return (LENT * common + df * variances) / (LENT + df), LENT + df
+    return (PRIOR_DF * common + df * variances) / (PRIOR_DF + df), PRIOR_DF + df
 
 
-def _family(address: Address) -> int:
-    _, section, metric = address
-    return 0 if section == MEAN else 1 if metric == "accuracy" else 2
+def _family(key: ScoreKey) -> int:
+    return 0 if key.section == MEAN else 1 if key.metric == "accuracy" else 2
 
 
 def _differences(
-    golden: Mapping[Address, Cell], run: Mapping[Address, Cell], address: Address
+    golden: Mapping[ScoreKey, Score], run: Mapping[ScoreKey, Score], key: ScoreKey
 ) -> Float[np.ndarray, " folds"]:
-    differences: Float[np.ndarray, " folds"] = run[address].folds - golden[address].folds
+    differences: Float[np.ndarray, " folds"] = run[key].folds - golden[key].folds
     return differences
 
 
 def _seed_variances(
-    golden: Mapping[Address, Cell], run: Mapping[Address, Cell], both: Sequence[Address]
-) -> dict[Address, tuple[float, float]]:
+    golden: Mapping[ScoreKey, Score], run: Mapping[ScoreKey, Score], both: Sequence[ScoreKey]
+) -> dict[ScoreKey, tuple[float, float]]:
     """Return how much seeds move each score of a method, as a variance with its degrees of freedom."""
-    groups: dict[tuple[str, str], list[Address]] = {}
-    for address in both:
-        if address[0] not in REFERENCES:
-            groups.setdefault(address[1:], []).append(address)
-    found: dict[Address, tuple[float, float]] = {}
-    for addresses in groups.values():
-        own = np.array([_seed_variance(golden[address], run[address]) for address in addresses])
+    groups: dict[tuple[str, str], list[ScoreKey]] = {}
+    for key in both:
+        groups.setdefault(key[1:], []).append(key)
+    found: dict[ScoreKey, tuple[float, float]] = {}
+    for keys in groups.values():
+        own = np.array([_seed_variance(golden[key], run[key]) for key in keys])
         variances, df = shrink(own[:, 0], own[:, 1])
-        found |= zip(addresses, zip(variances.tolist(), df.tolist(), strict=True), strict=True)
+        found |= zip(keys, zip(variances.tolist(), df.tolist(), strict=True), strict=True)
     return found
 
 
-def _seed_variance(golden: Cell, run: Cell) -> tuple[float, float]:
+def _seed_variance(golden: Score, run: Score) -> tuple[float, float]:
     """Return the variance of a score between seeds, and its degrees of freedom."""
     difference = (run.folds - golden.folds)[np.isfinite(run.folds - golden.folds)]
     folds, share = len(difference), 1 / golden.seeds + 1 / run.seeds

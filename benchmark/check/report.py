@@ -1,29 +1,23 @@
 """What a person sees of a check: 80 columns, in points of a percent; scores outside their bound first of all."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark.check.equivalence import LEVEL, Agreement
+from benchmark.check.equivalence import ALPHA, Agreement
 from benchmark.check.golden import Golden
 from benchmark.check.measured import MEAN, Measured
 from benchmark.check.regression import FALSE_ALARMS
 from benchmark.check.verdict import Verdict
+from benchmark.console import Style
 from benchmark.published import Published
-from benchmark.tables import metric_title
+from benchmark.scores import metric_title
 
 _PIPED_WIDTH = 80
-_LEFT: dict[str, Any] = {
-    "title_justify": "left",
-    "title_style": "bold",
-    "pad_edge": False,
-    "padding": (0, 1, 0, 0),
-    "box": box.SIMPLE_HEAD,
-}
+_LEFT: Style = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
 _SHORT = {"quadratic_weighted_kappa": "Kappa x 100", "macro_f1": "Macro F1", "auc_ovr": "AUC"}
 _COLOUR = {"EQUIVALENT": "green", "DIFFERENT": "yellow", "INCONCLUSIVE": "dim"}
 
@@ -39,9 +33,9 @@ def console() -> Console:
 def print_agreement(out: Console, paper: Published, run: Measured, found: Sequence[Agreement]) -> None:
     """Print every published number beside ours."""
     out.rule(f"[bold]Published: {escape(paper.authors)}, {escape(paper.venue)}", align="left")
-    if run.identity["source"] != "dicom":
+    if run.identity.source != "dicom":
         out.print(
-            f"Source {run.identity['source']}: not the paper's CT, so this comparison says nothing about the paper.",
+            f"Source {run.identity.source}: not the paper's CT, so this comparison says nothing about the paper.",
             style="bold yellow",
         )
     if not found:
@@ -50,14 +44,14 @@ def print_agreement(out: Console, paper: Published, run: Measured, found: Sequen
     for protocol in dict.fromkeys(one.published.protocol for one in found):
         out.print(_agreements(paper, [one for one in found if one.published.protocol == protocol]))
     counts = ", ".join(f"{sum(one.verdict == verdict for one in found)} {verdict}" for verdict in _COLOUR)
-    level = f"{100 * (1 - 2 * LEVEL):.0f} %"
+    level = f"{100 * (1 - 2 * ALPHA):.0f} %"
     margins = ", ".join(dict.fromkeys(f"{one.published.metric.partition('_')[0]} {one.margin:g}" for one in found))
     out.print(f"{counts}. No disagreement is a failure.")
     out.print(f"In brackets the {level} interval of the difference; margins in points: {margins}.")
 
 
 def _agreements(paper: Published, found: Sequence[Agreement]) -> Table:
-    table = Table(title=escape(paper.protocols[found[0].published.protocol].title), **_LEFT)
+    table = Table(title=escape(paper.protocols[found[0].published.protocol].title), box=box.SIMPLE_HEAD, **_LEFT)
     for heading in ("Row", "Score"):
         table.add_column(heading, no_wrap=True)
     for heading in ("Paper", "Ours", "Difference"):
@@ -112,9 +106,9 @@ def print_verdict(out: Console, golden: Golden, run: Measured, verdict: Verdict)
 
 def _accuracies(verdict: Verdict, run: Measured) -> Table:
     """Return the differences of all accuracies, each with its bound."""
-    found = {one.address[:2]: one for one in verdict.comparisons if one.address[2] == "accuracy"}
+    found = {one.key[:2]: one for one in verdict.comparisons if one.key.metric == "accuracy"}
     sections = [section for section in (*run.sections, MEAN) if any(key[1] == section for key in found)]
-    table = Table(title="Accuracy: the run less golden, and what folds and seeds allow", **_LEFT)
+    table = Table(title="Accuracy: the run less golden, and what folds and seeds allow", box=box.SIMPLE_HEAD, **_LEFT)
     table.add_column("Row", no_wrap=True)
     for section in sections:
         table.add_column(section.replace("-", "\n"), justify="right", vertical="bottom", no_wrap=True)
@@ -129,13 +123,13 @@ def _accuracies(verdict: Verdict, run: Measured) -> Table:
 
 
 def _regressions(verdict: Verdict) -> Table:
-    table = Table(title="Outside what folds and seeds allow", **_LEFT)
+    table = Table(title="Outside what folds and seeds allow", box=box.SIMPLE_HEAD, **_LEFT)
     for heading in ("Row", "Where", "Score"):
         table.add_column(heading, no_wrap=True)
     for heading in ("Golden", "Run", "Difference"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in verdict.regressions:
-        row, section, metric = one.address
+        row, section, metric = one.key
         score = _SHORT.get(metric) or metric_title(metric)
         difference = f"{_points(100 * one.difference)} ±{100 * one.allowed:.1f}"
         table.add_row(escape(row), section, score, f"{100 * one.golden:.1f}", f"{100 * one.run:.1f}", difference)

@@ -8,7 +8,7 @@ from benchmark.check.measured import MEAN, Measured
 from benchmark.check.regression import Comparison, compare
 from benchmark.contracts import InputError
 
-_CHOSEN = ("folds", "recipe", "encoder", "text_tower")  # what the command line or a preset sets
+_CHOSEN = ("folds", "recipe", "encoder", "text_tower", "settings")  # what the command line or a preset sets
 _GIVEN = ("cohort", "nodules", "fold_assignment")  # what follows from the source, the label rule and our code
 
 
@@ -43,28 +43,29 @@ def judge(golden: Golden, run: Measured) -> Verdict:
     Raises:
         InputError: The run was made with other settings, so nothing can be said.
     """
+    found = run.identity.plain()
     for key in _CHOSEN:
-        if golden.identity.get(key) != run.identity.get(key):
+        if golden.identity.get(key) != found[key]:
             raise InputError(
                 f"cannot compare {run.folder} with {golden.path}: another {key.replace('_', ' ')} "
-                f"({_differing(golden.identity.get(key), run.identity.get(key))}); run the preset as it stands, "
+                f"({_differing(golden.identity.get(key), found[key])}); run the preset as it stands, "
                 "or accept this run with --accept REASON"
             )
-    others = [key for key in _GIVEN if golden.identity.get(key) != run.identity.get(key)]
+    others = [key for key in _GIVEN if golden.identity.get(key) != found[key]]
     if others:
         what = "another cohort" if "cohort" in others else "another assignment of nodules to folds"
         key = others[0]
-        return Verdict([], [f"{what}: {_differing(golden.identity.get(key), run.identity.get(key))}"], [])
+        return Verdict([], [f"{what}: {_differing(golden.identity.get(key), found[key])}"], [])
     faults = [*_missing(golden, run), *_other_tests(golden, run)]
     new = sorted({row for row, _, _ in run.cells} - {row for row, _, _ in golden.cells})
-    return Verdict(compare(golden.cells, run.cells, run.nodules), faults, new)
+    return Verdict(compare(golden.cells, run.cells, run.nodules, run.references), faults, new)
 
 
 def _missing(golden: Golden, run: Measured) -> Iterator[str]:
     """Say which accepted scores the run lacks, once a row and reason."""
     gone: dict[str, list[str]] = {}
     for row, section, _ in golden.cells:
-        if section != MEAN and not any(address[:2] == (row, section) for address in run.cells):
+        if section != MEAN and not any(key[:2] == (row, section) for key in run.cells):
             gone.setdefault(row, [])
             if section not in gone[row]:
                 gone[row].append(section)

@@ -1,11 +1,10 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from benchmark.contracts import Cohort, Fold
-from benchmark.records import Run
-from fakes import IDENTITY, make_cohort
+from benchmark.contracts import Cohort, FoldData
+from benchmark.run import Run
+from fakes import IDENTITY, fold_data, make_cohort
 
 
 @pytest.fixture
@@ -14,13 +13,8 @@ def cohort() -> Cohort:
 
 
 @pytest.fixture
-def labels() -> np.ndarray:
-    return np.arange(30) % 3
-
-
-@pytest.fixture
-def fold() -> Fold:
-    return Fold(0, np.arange(20), np.arange(20, 30))
+def data(cohort: Cohort) -> FoldData:
+    return fold_data(cohort)
 
 
 @pytest.fixture

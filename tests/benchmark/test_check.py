@@ -3,19 +3,21 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import runs
-from benchmark.check.__main__ import RESULTS, main
 from benchmark.check.equivalence import agreements, load_margins
 from benchmark.check.golden import load
 from benchmark.check.measured import read
+from benchmark.commands.check import RESULTS, main
 from benchmark.contracts import InputError
 from benchmark.published import load as load_paper
 from benchmark.records import FitRecord, FitSpec
+from benchmark.scores import Score, ScoreKey
 
 ROWS = {"ce": 0.75, "poisson": 0.7, "udm": 0.72, "majority": 0.6}
 
@@ -51,9 +53,9 @@ def check(capsys, run: Path, results: Path, *arguments: str) -> tuple[int, str, 
 def alter(run: Path, row: str, change) -> None:
     """Rewrite a row's records by a function of labels, probabilities and a generator."""
     for number, path in enumerate(sorted((run / "fits").glob(f"*/{row}/*.json"))):
-        found = FitRecord.from_json(path.read_text())
+        found = FitRecord.from_bytes(path.read_bytes())
         labels, proba = change(found.labels, found.proba, np.random.default_rng(number))
-        path.write_text(FitRecord(**vars(found) | {"labels": labels, "proba": proba}).to_json())
+        path.write_bytes(replace(found, labels=labels, proba=proba).to_bytes())
 
 
 def test_the_accepted_run_itself_passes(accepted, capsys):
@@ -106,9 +108,9 @@ def test_a_removed_row_is_caught_by_name(copied, capsys):
 
 def test_a_row_that_fails_now_is_caught_with_its_reason(copied, capsys):
     path = copied[0] / "fits" / "two" / "udm" / "fold0-seed0.json"
-    found = FitRecord.from_json(path.read_text())
+    found = FitRecord.from_bytes(path.read_bytes())
     empty = {"status": "failed", "reason": "the loss is nan", "nodule_ids": (), "labels": found.labels[:0]}
-    path.write_text(FitRecord(**vars(found) | empty | {"proba": np.empty((0, 0))}).to_json())
+    path.write_bytes(replace(found, **empty, proba=np.empty((0, 0))).to_bytes())
     status, out, _ = check(capsys, *copied)
     assert status == 1 and "row udm is missing on C-open (failed: the loss is nan)" in " ".join(out.split())
     status, _, err = check(capsys, *copied, "--accept", "all is well")
@@ -132,7 +134,7 @@ def test_another_cohort_is_a_regression_and_no_score_is_compared(accepted, tmp_p
     ("change", "sentence"),
     [
         ({"folds": 2}, "another folds (5 accepted, 2 here)"),
-        ({"recipe": {"epochs": 9, "lr": 0.1}}, "another recipe (epochs 6 accepted, 9 here)"),
+        ({"recipe": replace(runs.RUN_IDENTITY.recipe, epochs=9)}, "another recipe (epochs 6 accepted, 9 here)"),
         ({"preset": "paper"}, "there are no golden numbers"),
         ({"label_rule": "text"}, '--accept "reason"'),
     ],
@@ -156,11 +158,13 @@ def test_a_new_row_is_named_and_no_failure(accepted, tmp_path, capsys):
 
 def test_golden_numbers_come_back_as_the_run_had_them(accepted):
     run, golden = read(accepted[0]), load(accepted[1] / "golden" / "quick-phantom-published.toml")
-    assert golden.identity == run.identity and golden.versions == {"torch": "2.9"} and golden.reason == "the first"
+    assert (
+        golden.identity == run.identity.plain() and golden.versions == {"torch": "2.9"} and golden.reason == "the first"
+    )
     assert golden.cells.keys() == run.cells.keys()
-    for address, cell in golden.cells.items():
-        assert cell.folds == pytest.approx(run.cells[address].folds, abs=1e-5)
-        assert cell.seed_std == pytest.approx(run.cells[address].seed_std, abs=1e-5)
+    for key, score in golden.cells.items():
+        assert score.folds == pytest.approx(run.cells[key].folds, abs=1e-5)
+        assert score.seed_std == pytest.approx(run.cells[key].seed_std, abs=1e-5)
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
@@ -197,12 +201,12 @@ RECORD = "run/fits/three/ce/fold0-seed0.json"
     [
         (lambda run, _: shutil.rmtree(run), r"run holds no run\.json; give the folder of a run"),
         (spoil("run/run.json", '"protocols"', '"x"'), r"run\.json, key protocols: missing, so the run is half done"),
-        (spoil("run/run.json", '"title"', '"x"'), r"run\.json, key protocols: damaged"),
-        (spoil("run/run.json", '"fold_assignment"', '"x"'), r"run\.json, key identity\.fold_assignment: missing"),
-        (spoil("run/run.json", "{", "["), r"run\.json is damaged"),
+        (spoil("run/run.json", '"title"', '"x"'), r"run\.json is damaged, .*`title`"),
+        (spoil("run/run.json", '"fold_assignment"', '"x"'), r"run\.json is damaged, .*`fold_assignment`"),
+        (spoil("run/run.json", "{", "["), r"run\.json is damaged, or of another version of this suite"),
         (lambda run, _: (run.parent / RECORD).unlink(), r"fold0-seed0\.json is missing, so the run is half done"),
-        (spoil(RECORD, '"labels"', '"x"'), r"fold0-seed0\.json is damaged .* delete it"),
-        (spoil(RECORD, '"proba": [[0.', '"proba": [[NaN, 0.'), r"fold0-seed0\.json"),
+        (spoil(RECORD, '"labels"', '"x"'), r"fold0-seed0\.json cannot be used \(edited or damaged: .* to make it anew"),
+        (spoil(RECORD, '"proba":[[0.', '"proba":[[NaN, 0.'), r"fold0-seed0\.json cannot be used \(damaged"),
         (spoil(GOLDEN, "format = 1", "format = 2"), r"published\.toml, line 3, key format: must be 1, not 2"),
         (spoil(GOLDEN, "seeds = 2", "seeds = 0"), r"line \d+, key scores\.ce\.A-open\.seeds: must be a whole number"),
         (spoil(GOLDEN, "folds = [", "folds = [1, "), r"key scores\.ce\.A-open\.accuracy\.folds: must be 5 numbers"),
@@ -244,10 +248,10 @@ def paper():
 )
 def test_equivalence_is_shown_and_never_assumed(accepted, paper, shift, spread, verdict):
     run = read(accepted[0])
-    address = ("ce", "A-open", "accuracy")
+    key = ScoreKey("ce", "A-open", "accuracy")
     folds = 0.542 + shift + spread / 100 * np.array([-1, -0.5, 0, 0.5, 1]) / 0.790569
-    cells = {address: type(run.cells[address])(folds, 1, float("nan"))}
-    changed = type(run)(**vars(run) | {"cells": cells})
+    cells = {key: Score(folds, tuple(range(5)))}
+    changed = replace(run, cells=cells)
     (one,) = agreements(paper, changed, load_margins(RESULTS / "margins.toml"))
     assert one.verdict == verdict
 
@@ -255,8 +259,8 @@ def test_equivalence_is_shown_and_never_assumed(accepted, paper, shift, spread, 
 def test_the_interval_is_welchs_with_overlapping_folds(accepted, paper):
     run = read(accepted[0])
     folds = 0.5 + 0.01 * np.array([-1.0, 0, 0, 0, 1])  # sample deviation sqrt(0.5) points; the paper's is 0.6
-    cells = {("ce", "A-open", "accuracy"): type(next(iter(run.cells.values())))(folds, 1, float("nan"))}
-    (one,) = agreements(paper, type(run)(**vars(run) | {"cells": cells}), {"accuracy": 2.0})
+    cells = {ScoreKey("ce", "A-open", "accuracy"): Score(folds, tuple(range(5)))}
+    (one,) = agreements(paper, replace(run, cells=cells), {"accuracy": 2.0})
     ours, theirs = 0.45 * 0.5, 0.45 * 0.36
     df = (ours + theirs) ** 2 / (ours**2 / 4 + theirs**2 / 4)
     assert df == pytest.approx(7.7926, abs=1e-3)
@@ -271,7 +275,7 @@ def test_the_margins_are_fixed_for_every_kind_of_printed_score():
 def test_a_run_is_unfinished_from_start_to_finish(tmp_path):
     run = runs.write_run(tmp_path / "run", {"ce": 0.7})
     assert run.protocols() == list(runs.PROTOCOLS)
-    run.start("python run_all.py --methods ce udm", {})
+    run.start("python run_all.py --methods ce udm", runs.METADATA)
     with pytest.raises(InputError, match=r"half done; finish it with: python run_all\.py --methods ce udm"):
         read(run.folder)
     assert FitSpec("two", "ce", 4, 0) in run.specs()

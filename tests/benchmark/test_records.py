@@ -1,113 +1,135 @@
 import json
-import multiprocessing
-import os
-import signal
 from dataclasses import replace
-from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.contracts import InputError
-from benchmark.records import FitRecord, FitSpec, Run, write_atomically
-from fakes import IDENTITY, record
+from benchmark.files import sha256
+from benchmark.records import FORMAT, FitRecord, FitSpec, Metadata, Unusable, seal, unseal, versions
+from fakes import record
 
-SPEC = FitSpec("three", "ce", 0, 0)
-
-
-@given(st.lists(st.floats(2**-10, 1, width=32), min_size=3, max_size=3))
-def test_a_record_keeps_every_float32_probability_exactly(weights):
-    row = (np.array(weights, dtype=np.float32) / np.float32(sum(weights))).tolist()
-    again = FitRecord.from_json(record(SPEC, [1], [row]).to_json())
-    assert np.array_equal(again.proba.astype(np.float32), np.array([row], dtype=np.float32))
-
-
-def test_a_record_comes_back_as_it_was(run):
-    written = record(SPEC, [0, 2], [[0.5, 0.25, 0.25], [0, 0, 1]], hyperparameters={"tau": 1.0}, facts={"seconds": 3})
-    run.write(written)
-    found = run.read(SPEC)
-    assert found is not None and found.to_json() == written.to_json()
-    assert run.read(replace(SPEC, fold=1)) is None
+SPEC = FitSpec("three", "linear", 1, 2)
+WHOLE = record(
+    SPEC,
+    [0, 2],
+    [[0.25, 0.5, 0.25], [0.0, 0.0, 1.0]],
+    settings={"tau": 1.5, "losses": ["ic", "ia"]},
+    metadata=Metadata({"torch": "2.9"}, "cpu", "abc-dirty", 1.5, [{"ce": 1.0}], {"tower": {"width": 64}}, ""),
+)
 
 
-def test_a_record_without_predictions_comes_back(run):
-    run.write(record(SPEC, [], [], status="failed", reason="NaN"))
-    found = run.read(SPEC)
-    assert found is not None and found.reason == "NaN" and len(found.proba) == 0
+def test_a_record_stands_below_its_label_set_and_row():
+    assert SPEC.path().as_posix() == "three/linear/fold1-seed2.json"
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"format": 1}', '{"format": 9}', "[]", "null"])
-def test_a_damaged_record_is_named_with_what_to_do(run, damage):
-    run.write(record(SPEC, [0], [[1, 0, 0]]))
-    run.path(SPEC).write_text(damage)
-    with pytest.raises(InputError, match=r"fold0-seed0\.json is damaged .*delete it and run again"):
-        run.read(SPEC)
-    assert run.path(SPEC).read_text() == damage  # nothing is lost
+def test_a_record_comes_back_as_it_was():
+    back = FitRecord.from_bytes(WHOLE.to_bytes())
+    for name, value in vars(WHOLE).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(getattr(back, name), value)
+        else:
+            assert getattr(back, name) == value, name
+    assert back.labels.dtype == np.int64 and back.proba.dtype == np.float64
 
 
-def test_a_record_of_another_run_or_fit_is_refused(run):
-    run.write(record(SPEC, [0], [[1, 0, 0]], identity={"cohort": "xyz"}))
-    with pytest.raises(InputError, match="belongs to another run"):
-        run.read(SPEC)
-    run.write(record(SPEC, [0], [[1, 0, 0]]))
-    run.path(SPEC).rename(run.path(replace(SPEC, fold=1)))
-    with pytest.raises(InputError, match="belongs to another run"):
-        run.read(replace(SPEC, fold=1))
+@given(st.lists(st.floats(2**-10, 1, width=32), min_size=2, max_size=5))
+def test_every_single_precision_probability_is_kept_exactly(values):
+    proba = np.array([values], dtype=np.float32)
+    proba /= proba.sum()
+    back = FitRecord.from_bytes(record(SPEC, [0], proba.tolist()).to_bytes())
+    assert np.array_equal(back.proba.astype(np.float32), proba)
 
 
-def test_a_folder_of_another_cohort_or_recipe_is_refused_and_left_alone(run):
-    run.start("first command", {})
-    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=r"another cohort \(abc there, xyz now\).*--out"):
-        Run(run.folder, IDENTITY | {"cohort": "xyz"})
-    with pytest.raises(InputError, match=r"another recipe \(lr: 0\.05 there, 0\.1 now\)"):
-        Run(run.folder, IDENTITY | {"recipe": {"epochs": 2, "lr": 0.1}})
-    assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+@pytest.mark.parametrize("status", ["failed", "unsupported"])
+def test_a_fit_that_was_not_done_has_a_reason_and_no_numbers(status):
+    back = FitRecord.from_bytes(record(SPEC, [], [], status=status, reason="it is nan").to_bytes())
+    assert (back.status, back.reason, back.proba.shape) == (status, "it is nan", (0, 0))
 
 
-def test_run_json_keeps_the_commands_of_a_folder_in_order(run):
-    run.start("first", {"device": "cpu"})
-    Run(run.folder, IDENTITY).start("second", {"device": "cpu"})
-    assert json.loads((run.folder / "run.json").read_text())["commands"] == ["first", "second"]
+def test_the_hash_in_the_file_is_that_of_the_records_own_bytes():
+    data = WHOLE.to_bytes()
+    outer = json.loads(data)
+    start = data.index(b'"record":') + len(b'"record":')
+    assert outer["format"] == FORMAT == 2 and outer["sha256"] == sha256(data[start:-1])
 
 
-def test_a_damaged_run_json_or_fits_without_one_are_refused(run):
-    run.start("first", {})
-    (run.folder / "run.json").write_text('{"identity"')
-    with pytest.raises(InputError, match=r"run\.json is damaged"):
-        Run(run.folder, IDENTITY)
-    (run.folder / "run.json").unlink()
-    (run.folder / "fits").mkdir()
-    with pytest.raises(InputError, match=r"holds fits but no run\.json"):
-        Run(run.folder, IDENTITY)
+def test_metadata_that_json_cannot_hold_is_kept_by_its_repr():
+    odd = replace(WHOLE, metadata=Metadata(method={"things": [complex(1, 2)]}))
+    assert FitRecord.from_bytes(odd.to_bytes()).metadata.method == {"things": ["(1+2j)"]}
 
 
-def _write_until_killed(folder: str, ready) -> None:
-    for number in range(1_000_000):
-        write_atomically(Path(folder, f"{number % 50}.json"), json.dumps(["x" * 200_000, number]))
-        if number == 20:
-            ready.set()
+@given(st.integers(0, len(WHOLE.to_bytes()) - 1), st.integers(1, 255))
+def test_any_changed_byte_is_noticed(place, change):
+    data = bytearray(WHOLE.to_bytes())
+    data[place] ^= change
+    with pytest.raises(Unusable):
+        FitRecord.from_bytes(bytes(data))
 
 
-def test_a_process_killed_while_writing_leaves_only_whole_files(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    process = context.Process(target=_write_until_killed, args=(str(tmp_path), ready))
-    process.start()
-    assert ready.wait(60)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    files = list(tmp_path.glob("[0-9]*.json"))
-    assert len(files) >= 20
-    assert all(len(json.loads(file.read_text())) == 2 for file in files)
+@given(st.integers(0, len(WHOLE.to_bytes()) - 1))
+def test_a_record_that_ends_early_is_noticed(length):
+    with pytest.raises(Unusable):
+        FitRecord.from_bytes(WHOLE.to_bytes()[:length])
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
-    file = tmp_path / "a.json"
-    write_atomically(file, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(file, "\ud800")
-    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
+def test_an_edited_record_says_so():
+    with pytest.raises(Unusable, match="edited or damaged: its content does not match its own hash"):
+        FitRecord.from_bytes(WHOLE.to_bytes().replace(b'"labels":[0,2]', b'"labels":[0,1]'))
+
+
+def test_another_format_says_which():
+    with pytest.raises(Unusable, match="of another version of this suite: format 1, not 2"):
+        unseal(seal(b"{}").replace(b'"format":2', b'"format":1'))
+
+
+def test_what_was_sealed_comes_back():
+    assert unseal(seal(b'{"a": [1, 2]}')) == b'{"a": [1, 2]}'
+
+
+def resealed(**changes: object) -> bytes:
+    content = json.loads(unseal(WHOLE.to_bytes())) | changes
+    return seal(msgspec.json.encode(content))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels": [0]}, "ids and labels differ in number"),
+        ({"labels": [0, 3]}, "labels are missing or outside the classes"),
+        ({"labels": [-1, 2]}, "labels are missing or outside the classes"),
+        ({"labels": [], "nodule_ids": [], "proba": []}, "labels are missing or outside the classes"),
+        ({"proba": [[0.5, 0.5, 0.5], [0, 0, 1]]}, "rows of probabilities do not sum to one"),
+        ({"proba": [[0.5, 0.4989, 0.0], [0, 0, 1]]}, "rows of probabilities do not sum to one"),
+        ({"proba": [[-0.5, 1.0, 0.5], [0, 0, 1]]}, "rows of probabilities do not sum to one"),
+        ({"proba": [[None, 0.5, 0.5], [0, 0, 1]]}, "damaged"),
+        ({"proba": [[0.5, 0.5], [0, 0, 1]]}, "damaged"),
+        ({"labels": "none"}, "damaged"),
+        ({"status": "well"}, "damaged .*status"),
+        ({"decoder": "mode"}, "damaged .*decoder"),
+        ({"spec": {"label_set": "three"}}, "damaged"),
+        ({"identity": {}}, "damaged"),
+        ({"metadata": None}, "damaged"),
+    ],
+)
+def test_a_sealed_record_that_makes_no_sense_is_refused(changes, sentence):
+    with pytest.raises(Unusable, match=sentence):
+        FitRecord.from_bytes(resealed(**changes))
+
+
+def test_rounding_to_three_digits_is_no_fault():
+    assert FitRecord.from_bytes(resealed(proba=[[0.5, 0.4995, 0.0], [0, 0, 1]])).proba[0, 1] == 0.4995
+
+
+@pytest.mark.parametrize("missing", ["labels", "proba", "spec", "key", "identity"])
+def test_a_sealed_record_without_a_part_is_refused(missing):
+    content = json.loads(unseal(WHOLE.to_bytes()))
+    del content[missing]
+    with pytest.raises(Unusable, match="damaged"):
+        FitRecord.from_bytes(seal(msgspec.json.encode(content)))
+
+
+def test_versions_name_python_and_every_package_that_a_result_may_depend_on():
+    assert {"python", "torch", "timm", "open_clip_torch", "coral-pytorch", "scikit-learn", "numpy"} <= versions().keys()

@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 
 import runs
-from benchmark.check.measured import Cell
-from benchmark.check.regression import compare, shrink
+from benchmark.check import regression
+from benchmark.check.regression import shrink
+from benchmark.scores import Score, ScoreKey
+
+
+def compare(golden, run, nodules):
+    return regression.compare(golden, run, nodules, {"majority"})
 
 
 def fails(golden, run, nodules) -> bool:
     return any(one.is_regression for one in compare(golden, run, nodules))
 
 
-def lowered(cells, points: float, row: str = "m3"):
+def lowered(scores, points: float, row: str = "m3"):
     return {
-        address: replace(cell, folds=cell.folds - points / 100)
-        if address[0] == row and address[2] == "accuracy"
-        else cell
-        for address, cell in cells.items()
+        key: replace(score, folds=score.folds - points / 100) if key.row == row and key.metric == "accuracy" else score
+        for key, score in scores.items()
     }
 
 
@@ -61,7 +64,7 @@ def test_golden_seeds_again_with_one_row_lowered_are_caught_with_one_seed_each()
     true = runs.truth(rng)
     golden = runs.observe(rng, true, 1)
     found = compare(golden, lowered(golden, 3), runs.sizes(true))
-    assert {one.address[0] for one in found if one.is_regression} == {"m3"}
+    assert {one.key.row for one in found if one.is_regression} == {"m3"}
 
 
 def test_a_run_equal_to_golden_differs_nowhere():
@@ -73,16 +76,16 @@ def test_a_run_equal_to_golden_differs_nowhere():
 
 
 def test_a_nodule_that_falls_otherwise_on_another_machine_is_no_regression():
-    cell = Cell(np.array([0.80, 0.82, 0.84, 0.86, 0.88]), 1, float("nan"))
-    other = replace(cell, folds=cell.folds - np.array([1 / 40, 0, 0, 0, 0]))
-    address = ("majority", "A-open", "accuracy")
-    assert not fails({address: cell}, {address: other}, {address: 40.0})
+    score = Score(np.array([0.80, 0.82, 0.84, 0.86, 0.88]), tuple(range(5)))
+    other = replace(score, folds=score.folds - np.array([1 / 40, 0, 0, 0, 0]))
+    key = ScoreKey("majority", "A-open", "accuracy")
+    assert not fails({key: score}, {key: other}, {key: 40.0})
 
 
 def test_the_bound_of_a_reference_row_is_that_of_one_decision_in_fifty():
-    cell = Cell(np.full(5, 0.5), 1, float("nan"))
-    address = ("majority", "A-open", "accuracy")
-    (one,) = compare({address: cell}, {address: cell}, {address: 500.0})
+    score = Score(np.full(5, 0.5), tuple(range(5)))
+    key = ScoreKey("majority", "A-open", "accuracy")
+    (one,) = compare({key: score}, {key: score}, {key: 500.0})
     assert one.allowed == pytest.approx(2.5758 * np.sqrt(0.02 / 500 / 5), rel=1e-4)  # alpha 0.01, a single test
 
 
@@ -97,9 +100,9 @@ def test_more_seeds_narrow_the_bound():
 
 
 def test_folds_without_a_class_are_left_out():
-    golden = Cell(np.array([0.5, np.nan, 0.6, 0.7, 0.6]), 1, float("nan"))
-    empty = Cell(np.full(5, np.nan), 1, float("nan"))
-    here, nowhere = ("m", "A-open", "recall_unsure"), ("m", "A-open", "f1_unsure")
+    golden = Score(np.array([0.5, np.nan, 0.6, 0.7, 0.6]), tuple(range(5)))
+    empty = Score(np.full(5, np.nan), tuple(range(5)))
+    here, nowhere = (ScoreKey("m", "A-open", metric) for metric in ("recall_unsure", "f1_unsure"))
     (one,) = compare({here: golden, nowhere: empty}, {here: golden, nowhere: empty}, {here: 9.0, nowhere: 9.0})
     assert one.golden == pytest.approx(0.6) and not one.is_regression
 

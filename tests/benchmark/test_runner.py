@@ -1,63 +1,121 @@
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from benchmark.records import FitSpec
-from benchmark.references import REFERENCES
-from benchmark.runner import hyperparameters, run_fit, run_reference, seed_of
-from fakes import RECIPE, TASK, Linear
+from benchmark import runner
+from benchmark.contracts import FoldData, InputError, Row, Task
+from benchmark.identity import fit_key
+from benchmark.records import FitRecord, FitSpec
+from benchmark.runner import deterministic, run_fit, seed_of
+from benchmark.trainer import fit
+from fakes import LINEAR, PRESET, Linear, Opened, make_batch
 
 SPEC = FitSpec("three", "linear", 0, 0)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def train(run, cohort, fold, labels):
-    def train(**given):
-        return run_fit(run, SPEC, Linear, given, TASK, RECIPE, cohort, fold, labels, torch.device("cpu"))
+def train(run, data):
+    def train(data: FoldData = data, spec: FitSpec = SPEC, preset=PRESET, **given: str) -> FitRecord:
+        return run_fit(run, spec, replace(LINEAR, hyperparameters=given), data, preset, CPU)
 
     return train
 
 
-def test_a_fit_leaves_the_test_folds_probabilities_and_every_setting_on_disk(run, train, fold, labels):
-    train()
-    record = run.read(SPEC)
-    assert record is not None and record.status == "done"
-    assert record.nodule_ids == tuple(f"n{i}" for i in fold.test)
-    assert record.labels.tolist() == labels[fold.test].tolist()
+def test_a_fit_leaves_the_test_folds_probabilities_and_every_setting_on_disk(run, train, data):
+    assert train().status == "done"
+    record = run.read(SPEC, fit_key(run.identity, LINEAR))
+    assert (record.status, record.reason, record.kind, record.decoder) == ("done", "", "paper", "argmax")
+    assert record.nodule_ids == data.test_ids and record.labels.tolist() == data.test_labels.tolist()
+    assert record.proba.shape == (10, 3)
     np.testing.assert_allclose(record.proba.sum(axis=1), 1, atol=1e-6)
-    assert record.hyperparameters == {"spoil": ""}
-    assert len(record.facts["history"]) == RECIPE.epochs
-    assert {"versions", "device", "recipe", "seconds"} <= record.facts.keys()
+    assert record.settings == {"spoil": ""} and record.identity == run.identity
+    metadata = record.metadata
+    assert len(metadata.history) == PRESET.recipe.epochs and metadata.method == {"spoil": ""}
+    assert metadata.device == "cpu" and "torch" in metadata.versions and metadata.traceback == ""
+    assert 0 < metadata.seconds < 60
 
 
-def test_a_finished_fit_is_not_trained_again(run, train):
+def test_a_fit_is_the_trainers_on_the_training_rows_and_predicts_the_test_rows(train, data, cohort):
+    def images(rows: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy((cohort.volumes[rows].astype(np.float32) + 1000) / 1400).clamp(0, 1)
+
+    torch.manual_seed(seed_of(SPEC))
+    task = Task(3, data.class_names, cohort.attribute_names, (4, 4, 4), PRESET.encoder, PRESET.text_tower)
+    method = Linear(task)
+    fit(method, make_batch(images(data.train), torch.from_numpy(data.train_labels)), PRESET.recipe, seed_of(SPEC))
+    with torch.no_grad():
+        expected = method.eval().predict_proba(images(data.test))
+    np.testing.assert_allclose(train().proba, expected, atol=1e-6)
+
+
+def test_a_method_is_told_its_task(run, data, cohort):
+    told = []
+
+    class Asking(Linear):
+        def __init__(self, task: Task) -> None:
+            super().__init__(task)
+            told.append(task)
+
+    run_fit(run, SPEC, Row("linear", "Asking", "plugin", Asking), data, PRESET, CPU)
+    assert told == [Task(3, data.class_names, cohort.attribute_names, (4, 4, 4), PRESET.encoder, PRESET.text_tower)]
+
+
+def test_a_finished_fit_is_not_made_again(run, train, data):
     train()
     before = run.path(SPEC).stat().st_mtime_ns
-    assert train(spoil="raise").status == "done"
-    assert run.path(SPEC).stat().st_mtime_ns == before
+    assert train().status == "done" and run.path(SPEC).stat().st_mtime_ns == before
 
 
-def test_the_same_fit_gives_the_same_probabilities(run, train):
+def test_a_record_that_cannot_be_used_is_made_anew(run, train):
+    train()
+    run.path(SPEC).write_bytes(b"damaged")
+    assert train().status == "done" and run.read(SPEC).status == "done"
+
+
+def test_a_record_of_other_settings_is_made_anew(run, train, data):
+    class Other(Linear):
+        def __init__(self, task: Task, spoil: str = "", width: int = 1) -> None:
+            super().__init__(task, spoil)
+
+    train()
+    run_fit(run, SPEC, replace(LINEAR, make=Other), data, PRESET, CPU)
+    assert run.read(SPEC).settings == {"spoil": "", "width": 1}
+
+
+def test_the_same_fit_gives_the_same_probabilities_and_another_seed_or_fold_others(run, train):
     first = train().proba
     run.path(SPEC).unlink()
+    torch.rand(1)
     assert np.array_equal(first, train().proba)
+    for other in (replace(SPEC, seed=1), replace(SPEC, fold=1)):
+        assert not np.array_equal(first, train(spec=other).proba)
 
 
-def test_the_test_fold_does_not_touch_the_training(run, train, cohort, fold):
-    train()
-    history = run.read(SPEC).facts["history"]
+def test_the_test_fold_does_not_touch_the_training(run, train, data, cohort):
+    history = train().metadata.history
     run.path(SPEC).unlink()
-    cohort.volumes[fold.test] = 0
-    assert train().facts["history"] == history
+    cohort.volumes[data.test] = 0
+    assert train(replace(data, open=Opened(cohort))).metadata.history == history
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"), [("nan", "'ce' is nan in epoch 1"), ("raise", "RuntimeError: out of"), ("build", "KeyError")]
+    ("spoil", "reason"),
+    [
+        ("nan", "TrainingFailed: the loss term 'ce' is nan in epoch 1"),
+        ("raise", "RuntimeError: out of patience"),
+        ("build", "KeyError: 'a bug'"),
+        ("value", "ValueError: a plain bug"),
+    ],
 )
 def test_a_broken_fit_is_recorded_with_its_reason_and_tried_again(run, train, spoil, reason):
     record = train(spoil=spoil)
-    assert record.status == "failed" and reason in record.reason and "\n" not in record.reason
-    assert "Traceback" in record.facts["traceback"] and len(record.labels) == 0
+    assert (record.status, record.reason) == ("failed", reason)
+    assert "Traceback" in record.metadata.traceback and len(record.labels) == len(record.nodule_ids) == 0
     assert run.read(SPEC).status == "failed"
     assert train().status == "done"
 
@@ -65,28 +123,64 @@ def test_a_broken_fit_is_recorded_with_its_reason_and_tried_again(run, train, sp
 def test_a_method_that_cannot_do_the_task_is_unsupported_not_failed(run, train):
     record = train(spoil="task")
     assert (record.status, record.reason) == ("unsupported", "it cannot work on this task")
+    assert record.metadata.traceback == "" and len(record.proba) == 0
     assert train().status == "done"  # once it is mended
 
 
-def test_hyperparameters_are_the_defaults_and_what_was_given():
-    assert hyperparameters(Linear, {}) == {"spoil": ""}
-    assert hyperparameters(Linear, {"spoil": "nan"}) == {"spoil": "nan"}
+def test_bad_input_ends_the_run_and_leaves_no_record(run, train, data):
+    with pytest.raises(InputError, match="the weights are gone"):
+        train(spoil="input")
+    with pytest.raises(InputError, match="has changed since this run was planned"):
+        train(replace(data, cohort_hash="other"))
+    assert run.read(SPEC) is None
 
 
-def test_every_method_of_a_fold_has_the_same_seed_and_every_fold_another():
+def test_a_reference_reads_columns_and_training_labels_and_its_seed(run, data, cohort):
+    seen = {}
+
+    def reference(train, test, labels, seed):
+        seen.update(train=train, test=test, labels=labels, seed=seed)
+        return np.tile([0.5, 0.25, 0.25], (len(test), 1))
+
+    row = Row("linear", "Constant", "reference", reference)
+    record = run_fit(run, SPEC, row, data, PRESET, CPU)
+    assert (record.status, record.kind, record.decoder, record.settings) == ("done", "reference", "argmax", {})
+    assert record.proba.tolist() == [[0.5, 0.25, 0.25]] * 10 and record.metadata.history == []
+    assert seen["labels"].tolist() == data.train_labels.tolist() and seen["seed"] == seed_of(SPEC)
+    for part, rows in (("train", data.train), ("test", data.test)):
+        assert seen[part].diameter_mm.tolist() == cohort.diameter_mm[rows].tolist()
+
+
+def test_every_row_of_a_fold_has_the_same_seed_and_every_fold_another():
     seeds = {(fold, seed): seed_of(FitSpec("three", "a", fold, seed)) for fold in range(5) for seed in range(3)}
     assert len(set(seeds.values())) == 15
     assert seed_of(FitSpec("two", "b", 1, 2)) == seeds[1, 2]
+    assert seeds[0, 0] == np.random.SeedSequence([0, 0]).generate_state(1)[0]
 
 
-@pytest.mark.parametrize("key", REFERENCES)
-def test_references_give_probabilities_of_the_test_fold(run, cohort, fold, labels, key):
-    record = run_reference(run, FitSpec("three", key, 0, 0), cohort, fold, labels)
-    assert record.proba.shape == (10, 3)
-    np.testing.assert_allclose(record.proba.sum(axis=1), 1)
+def test_a_process_repeats_itself(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    threads = torch.get_num_threads()
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = True, False
+    try:
+        deterministic()
+        assert torch.get_num_threads() == 1 and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+    finally:
+        torch.set_num_threads(threads)
 
 
-def test_the_majority_reference_says_the_commonest_training_class(run, cohort, fold):
-    labels = np.array([1] * 12 + [0] * 8 + [2] * 10)
-    record = run_reference(run, FitSpec("three", "majority", 0, 0), cohort, fold, labels)
-    assert record.proba[0].tolist() == [0.4, 0.6]
+def test_what_the_user_set_for_cublas_stays(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    threads = torch.get_num_threads()
+    deterministic()
+    torch.set_num_threads(threads)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+def test_training_is_deterministic_before_anything_is_drawn(train, monkeypatch):
+    order = []
+    monkeypatch.setattr(runner, "deterministic", lambda: order.append("deterministic"))
+    monkeypatch.setattr(nn.Linear, "reset_parameters", lambda self: order.append("drawn"))
+    train()
+    assert order == ["deterministic", "drawn"]

@@ -1,117 +1,281 @@
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from benchmark.records import FitSpec
+from benchmark.contracts import Row
+from benchmark.records import FitRecord, FitSpec
 from benchmark.render import csv_text, latex, markdown
-from benchmark.tables import Cell, Row, Section, Table, accuracies_of, block_of, cells, differences, footnotes, printed
-from fakes import A, B, record
+from benchmark.scores import Score, Section
+from benchmark.statistics import corrected_t_test, smallest_detectable_difference
+from benchmark.tables import (
+    COMPARISON,
+    Line,
+    Table,
+    accuracy_table,
+    best,
+    block_of,
+    cells,
+    comparison_table,
+    differences,
+    footnotes,
+    grid,
+    line_of,
+    printed,
+    tables_of,
+)
+from fakes import A, B, C, Linear, record
 
 SURE = np.eye(3).tolist()
 OPEN_A, RESTRICTED_B, OPEN_B = Section(A, "open"), Section(B, "restricted"), Section(B, "open")
 
 
-def row(key: str, hits: list[int], kind: str = "method", seeds: int = 1) -> Row:
-    """A row whose fold f decides `hits[f]` of ten benign and ten malignant nodules rightly, the rest wrongly."""
+def row_of(key: str, kind: str = "paper", losses: str = "") -> Row:
+    make = Linear if kind != "reference" else lambda train, test, labels, seed: np.empty((0, 3))
+    return Row(key, key.upper(), kind, make, losses=losses)
+
+
+def fits(key: str, hits: list[int], seeds: int = 1) -> list[FitRecord]:
+    """Fold f decides `hits[f]` of ten benign and ten malignant nodules rightly, the rest wrongly."""
     records = []
     for fold, right in enumerate(hits):
         labels = [0] * 10 + [2] * 10
         decided = [0] * right + [2] * (10 - right) + [2] * right + [0] * (10 - right)
         for seed in range(seeds):
-            records.append(record(FitSpec("three", key, fold, seed), labels, [SURE[d] for d in decided], title=key))
-    return Row(key, key.upper(), kind, {"three": records})
+            records.append(record(FitSpec("three", key, fold, seed), labels, [SURE[d] for d in decided]))
+    return records
 
 
-def table(rows: list[Row], sections: list[Section]) -> Table:
-    return Table("Table 9", tuple(rows), tuple(map(block_of, sections)), 5)
+def line(key: str, hits: list[int], kind: str = "paper", seeds: int = 1) -> Line:
+    return Line(row_of(key, kind), key.upper(), {"three": fits(key, hits, seeds)})
 
 
-def test_columns_stand_in_the_papers_order():
-    assert OPEN_A.metrics == [
-        "accuracy",
-        *("recall_benign", "f1_benign", "recall_malignant", "f1_malignant", "recall_unsure", "f1_unsure"),
-    ]
-    assert RESTRICTED_B.metrics == ["accuracy", "recall_benign", "f1_benign", "recall_malignant", "f1_malignant"]
+def table(lines: list[Line], sections: list[Section], folds: int = 5) -> Table:
+    return Table("Table 9", tuple(lines), tuple(map(block_of, sections)), folds)
 
 
 def test_a_cell_is_the_mean_and_the_sample_standard_deviation_over_folds():
-    accuracy = cells(row("ce", [5, 6, 7, 8, 9]), RESTRICTED_B)["accuracy"]
-    assert accuracy.values.tolist() == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
+    accuracy = cells(line("ce", [5, 6, 7, 8, 9]), RESTRICTED_B)["accuracy"]
+    assert accuracy.folds.tolist() == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9])
     assert printed(accuracy, 5) == "70.0 ± 15.8"  # sqrt(0.025) with ddof=1; ddof=0 would give 14.1
 
 
-def test_seeds_of_a_fold_are_averaged_before_folds_are_spread():
-    assert len(cells(row("ce", [5, 6, 7], seeds=4), RESTRICTED_B)["accuracy"].values) == 3
+def test_seeds_are_repeats_and_no_further_folds():
+    assert printed(cells(line("ce", [5, 6, 7, 8, 9], seeds=4), RESTRICTED_B)["accuracy"], 5) == "70.0 ± 15.8"
 
 
 def test_a_missing_fold_shows_its_count():
-    assert printed(Cell(np.array([0.5, 0.6, 0.7, 0.8])), 5) == "65.0 ± 12.9 (n=4)"
-    assert printed(Cell(np.array([0.5])), 5) == "50.0 (n=1)"
-    assert printed(None, 5) == "-"
+    assert printed(Score(np.array([0.5, 0.6, 0.7, 0.8]), (0, 1, 2, 3)), 5) == "65.0 ± 12.9 (n=4)"
+    assert printed(Score(np.array([0.5]), (0,)), 5) == "50.0 (n=1)"
+    assert printed(Score(np.array([0.5]), (0,)), 1) == "50.0"
+    assert printed(None, 5) == "-" == printed(Score(np.array([np.nan, 1.0]), (0, 1)), 5)
+
+
+def test_a_cell_reads_the_label_set_of_its_own_protocol():
+    two = record(FitSpec("two", "ce", 0, 0), [0, 1], [[1.0, 0.0], [0.0, 1.0]])
+    found = Line(row_of("ce"), "CE", {"three": fits("ce", [5] * 5), "two": [two]})
+    assert cells(found, Section(C, "open"))["accuracy"].mean == 1.0
+    assert cells(found, RESTRICTED_B)["accuracy"].mean == 0.5
+    assert cells(Line(row_of("ce"), "CE", {}), OPEN_A) == {}
 
 
 def test_the_best_method_is_bold_and_a_reference_never():
-    rows = [row("ce", [6] * 5), row("best", [7] * 5), row("prior", [9] * 5, kind="reference")]
-    text = markdown(table(rows, [RESTRICTED_B]), ["a note"])
+    lines = [line("ce", [6] * 5), line("best", [7] * 5), line("prior", [9] * 5, kind="reference")]
+    text = markdown(table(lines, [RESTRICTED_B]), ["a note"])
     assert "**70.0 ± 0.0**" in text and "**90" not in text and "**60" not in text
     assert "(reference) PRIOR" in text and "- a note" in text
-    assert r"\textbf{70.0 $\pm$ 0.0}" in latex(table(rows, [RESTRICTED_B]), [])
+    assert r"\textbf{70.0 $\pm$ 0.0}" in latex(table(lines, [RESTRICTED_B]), [])
+
+
+def test_rows_that_print_the_same_are_best_together():
+    lines = [line("ce", [7] * 5), line("also", [5, 6, 7, 8, 9]), line("worse", [6] * 5)]
+    column = block_of(RESTRICTED_B).columns[0]
+    assert best(lines, column) == 70.0
+    body = grid(table(lines, [RESTRICTED_B]), block_of(RESTRICTED_B), ("<", ">"))
+    assert [texts[0] for texts in body] == ["<70.0 ± 0.0>", "<70.0 ± 15.8>", "60.0 ± 0.0"]
+
+
+def test_nothing_is_best_where_nothing_is_known():
+    unknown = Line(row_of("ce"), "CE", {})
+    assert np.isnan(best([unknown], block_of(OPEN_A).columns[0]))
+    benign_only = Line(row_of("ce"), "CE", {"three": [record(FitSpec("three", "ce", 0, 0), [0], [SURE[0]])]})
+    at = {column.metric: column for column in block_of(RESTRICTED_B).columns}
+    assert np.isnan(best([benign_only], at["recall_malignant"]))  # no malignant nodule was tested
+    assert best([benign_only, line("ce", [7] * 5)], at["recall_malignant"]) == 70.0
 
 
 def test_b_shows_the_restricted_and_the_open_decision():
-    text = markdown(table([row("ce", [6] * 5)], [RESTRICTED_B, OPEN_B]), [])
-    assert text.index("decision among benign or malignant") < text.index("decision among all classes")
+    found = comparison_table("Table 2", [B, C], [line("ce", [6] * 5)], 5)
+    assert [block.title for block in found.blocks] == [
+        "LIDC-B (decision among benign or malignant)",
+        "LIDC-C",
+        "LIDC-B (decision among all classes)",
+    ]
+    assert found.title == "Table 2: LIDC-B, LIDC-C" and found.folds == 5
+    assert list(found.sections) == [RESTRICTED_B, Section(C, "open"), OPEN_B]
+
+
+def test_a_block_compares_its_own_section():
+    block = block_of(RESTRICTED_B)
+    assert block.compared == (RESTRICTED_B,) and block.columns[1].heading == "Benign recall"
+    assert {column.section for column in block.columns} == {RESTRICTED_B}
 
 
 def test_differences_are_paired_by_fold_and_carry_the_detectable_difference():
-    rows = [row("ce", [5, 6, 7, 8, 9]), row("worse", [4, 5, 6, 7, 8]), row("mixed", [6, 5, 8, 7, 9])]
-    worse, mixed = differences(table(rows, [RESTRICTED_B]), RESTRICTED_B)
+    lines = [line("ce", [5, 6, 7, 8, 9]), line("worse", [4, 5, 6, 7, 8]), line("mixed", [6, 5, 8, 7, 9])]
+    worse, mixed = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
     assert worse[:3] == ["WORSE", "-10.0", "0.0"] and worse[3] == "0.000"
-    assert mixed[1] == "+0.0" and mixed[3] == "1.000"
+    assert mixed == ["MIXED", "+0.0", "18.6", "1.000"]  # 1.8624 times a deviation of 10 points
+
+
+def test_p_values_are_nadeau_and_bengios_for_this_number_of_folds_and_holm_adjusted():
+    first, second = [1, 0, 2, 1, 0], [0, 1, 0, 1, 1]
+    lines = [line("ce", [5] * 5), line("one", [5 + d for d in first]), line("two", [5 + d for d in second])]
+    p = [corrected_t_test(np.array(d) / 10, 1 / 4) for d in (first, second)]
+    one, two = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
+    smaller, larger = sorted(p)
+    holm = {smaller: 2 * smaller, larger: max(2 * smaller, larger)}
+    assert [one[3], two[3]] == [f"{holm[value]:.3f}" for value in p]
+    least = smallest_detectable_difference(np.array(first) / 10, 1 / 4)
+    assert one[:3] == ["ONE", "+8.0", f"{100 * least:.1f}"]
+
+
+def test_ten_folds_share_more_of_their_training_data():
+    lines = [line("ce", [5] * 10), line("one", [5, 6] * 5)]
+    ((_, _, least, p),) = differences(table(lines, [RESTRICTED_B], folds=10), RESTRICTED_B)
+    delta = np.array([0, 0.1] * 5)
+    assert p == f"{corrected_t_test(delta, 1 / 9):.3f}"
+    assert least == f"{100 * smallest_detectable_difference(delta, 1 / 9):.1f}"
+
+
+def test_only_folds_that_both_have_are_compared():
+    short = Line(row_of("short"), "SHORT", {"three": fits("short", [9, 9, 5, 6, 7])[2:]})
+    lines = [line("ce", [5, 5, 5, 5]), short, Line(row_of("one"), "ONE", {"three": fits("one", [9])})]
+    (found,) = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
+    assert found[:2] == ["SHORT", "+5.0"]  # folds 2 and 3; a single common fold says nothing
+
+
+def test_references_are_not_compared_and_no_method_means_no_comparison():
+    prior = line("prior", [9] * 5, kind="reference")
+    assert differences(table([line("ce", [6] * 5), prior], [RESTRICTED_B]), RESTRICTED_B) == []
+    assert differences(table([prior], [RESTRICTED_B]), RESTRICTED_B) == []
+    assert len(COMPARISON) == 4
 
 
 def test_failed_and_unsupported_fits_are_footnotes():
-    good = row("ce", [6] * 4)
+    good = line("ce", [6] * 4)
     good.records["three"].append(record(FitSpec("three", "ce", 4, 0), [], [], status="failed", reason="it is nan"))
-    gap = Row(
-        "gap",
-        "Gap",
-        "method",
-        {"three": [record(FitSpec("three", "gap", 0, 0), [], [], status="unsupported", reason="no text")]},
-    )
+    gone = record(FitSpec("three", "gap", 0, 0), [], [], status="unsupported", reason="no text")
+    gap = Line(row_of("gap"), "Gap", {"three": [gone]})
     notes = footnotes(table([good, gap], [RESTRICTED_B]))
     assert notes == ["CE on LIDC-B failed on fold 4: it is nan", "Gap on LIDC-B does not apply: no text"]
     text = markdown(table([good, gap], [RESTRICTED_B]), [])
     assert "(n=4)" in text and "it is nan" in text
 
 
+def test_a_footnote_names_all_folds_of_a_reason_once_and_all_tables_that_it_spoils():
+    failed = [
+        record(FitSpec("three", "ce", fold, seed), [], [], status="failed", reason=reason)
+        for fold, seed, reason in ((3, 0, "nan"), (1, 0, "nan"), (1, 1, "nan"), (2, 0, "memory"))
+    ]
+    two = record(FitSpec("two", "ce", 0, 0), [], [], status="failed", reason="nan")
+    spoilt = Line(row_of("ce"), "CE", {"three": failed, "two": [two]})
+    assert footnotes(table([spoilt], [OPEN_A, RESTRICTED_B, OPEN_B, Section(C, "open")])) == [
+        "CE on LIDC-A, LIDC-B failed on folds 1, 3: nan",
+        "CE on LIDC-A, LIDC-B failed on fold 2: memory",
+        "CE on LIDC-C failed on fold 0: nan",
+    ]
+
+
 def test_a_table_without_any_finished_fit_is_still_a_table():
-    text = markdown(table([Row("ce", "CE", "method", {})], [OPEN_A]), [])
+    text = markdown(table([Line(row_of("ce"), "CE", {})], [OPEN_A]), [])
     assert "| CE" in text and " nan " not in text
 
 
 def test_every_csv_line_says_where_its_number_comes_from():
-    text = csv_text(table([row("ce", [6] * 5)], [RESTRICTED_B, OPEN_B]), {"source": "phantom"})
+    text = csv_text(table([line("ce", [6] * 5)], [RESTRICTED_B, OPEN_B]), {"source": "phantom"})
     lines = list(csv.DictReader(io.StringIO(text)))
     assert all(line["source"] == "phantom" for line in lines)
     accuracy = next(line for line in lines if line["metric"] == "accuracy" and line["decision"] == "restricted")
     assert (accuracy["dataset"], accuracy["mean"], accuracy["std"], accuracy["n"]) == ("B", "0.600000", "0.000000", "5")
+    assert (accuracy["method"], accuracy["title"], accuracy["kind"]) == ("ce", "CE", "paper")
 
 
 def test_latex_escapes_what_latex_reads():
-    text = latex(table([row("ce", [6] * 5)], [RESTRICTED_B]), ["50% of a_b & c"])
+    text = latex(table([line("ce", [6] * 5)], [RESTRICTED_B]), ["50% of a_b & c"])
     assert r"50\% of a\_b \& c" in text and r"\begin{tabular}" in text
 
 
 def test_accuracies_of_several_datasets_stand_side_by_side():
-    rows = [row("ic", [6] * 5), row("full", [7] * 5)]
-    text = markdown(Table("Table 3", tuple(rows), (accuracies_of([OPEN_A, RESTRICTED_B]),), 5), [])
+    text = markdown(accuracy_table("Table 3", [A, B], [line("ic", [6] * 5), line("full", [7] * 5)], 5), [])
     assert "| Method   | LIDC-A         | LIDC-B         |" in text
     assert "LIDC-A, accuracy against IC" in text and "LIDC-B (decision among benign or malignant), accuracy" in text
 
 
-def test_a_row_that_the_paper_does_not_have_is_marked():
-    text = markdown(table([row("ce", [6] * 5), row("coral", [5] * 5, kind="added")], [RESTRICTED_B]), [])
-    assert "(added) CORAL" in text
+@pytest.mark.parametrize(
+    ("kind", "marked"),
+    [
+        ("paper", "CORAL"),
+        ("ablation", "CORAL"),
+        ("added", "(added) CORAL"),
+        ("variant", "(variant) CORAL"),
+        ("plugin", "(plugin) CORAL"),
+        ("reference", "(reference) CORAL"),
+    ],
+)
+def test_a_row_that_the_paper_does_not_have_is_marked(kind, marked):
+    found = line("coral", [5] * 5, kind=kind)
+    assert found.marked == marked and found.is_trained == (kind != "reference")
+
+
+ROWS = {
+    row.key: row
+    for row in [
+        row_of("ce"),
+        row_of("full", losses="IC + IA"),
+        row_of("coral", "added"),
+        row_of("ic", "ablation", losses="IC"),
+        row_of("mine", "plugin"),
+        row_of("prior", "reference"),
+    ]
+}
+
+
+def titles(found: Table) -> list[str]:
+    return [line.title for line in found.lines]
+
+
+def test_tables_1_and_2_have_every_row_but_the_ablations_and_references_below():
+    found = tables_of([A, B, C], ROWS, {}, 5)
+    assert list(found) == ["table1", "table2", "table3"]
+    assert titles(found["table1"]) == titles(found["table2"]) == ["CE", "FULL", "CORAL", "MINE", "PRIOR"]
+    assert found["table1"].title == "Table 1: LIDC-A" and found["table2"].title == "Table 2: LIDC-B, LIDC-C"
+
+
+def test_table_3_has_the_sums_of_losses_the_whole_one_last_and_references_below():
+    found = tables_of([A, C], ROWS, {}, 7)["table3"]
+    assert titles(found) == ["IC", "IC + IA", "PRIOR"] and found.folds == 7
+    assert [column.heading for column in found.blocks[0].columns] == ["LIDC-A", "LIDC-C"]
+    assert found.blocks[0].compared == (OPEN_A, Section(C, "open"))
+    assert found.title.startswith("Table 3: losses of CLIP-Lung (cross-entropy is in every row)")
+
+
+def test_tables_are_made_of_what_was_chosen():
+    assert list(tables_of([C], {key: ROWS[key] for key in ("ce", "full", "coral")}, {}, 5)) == ["table2"]
+    assert list(tables_of([A], {"full": ROWS["full"]}, {}, 5)) == ["table1"]  # the whole sum alone makes no Table 3
+
+
+def test_a_line_gathers_its_own_rows_records_by_label_set():
+    own, other = fits("ce", [5, 6]), fits("udm", [5])
+    two = record(FitSpec("two", "ce", 0, 0), [0, 1], [[1.0, 0.0], [0.0, 1.0]])
+    found = {r.spec: r for r in [*own, *other, two]} | {FitSpec("three", "ce", 4, 0): None}
+    line = line_of(row_of("ce"), "As printed", found)
+    assert line.records == {"three": own, "two": [two]} and line.title == "As printed"
+
+
+def test_two_lines_of_one_row_keep_their_own_scores():
+    first, second = line("ce", [5] * 5), line("ce", [6] * 5)
+    assert cells(first, RESTRICTED_B)["accuracy"].mean != cells(second, RESTRICTED_B)["accuracy"].mean
+    assert replace(first).row is first.row

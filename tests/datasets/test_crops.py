@@ -76,13 +76,3 @@ def test_beyond_the_scan_its_outermost_voxels_repeat(grid):
     volume = np.broadcast_to(np.arange(len(grid.slice_mm))[:, None, None], grid.shape)
     shown = crops.resample(volume, grid, Crop(np.array([grid.slice_mm[-1], 30.0, 25.0]), 10.0))
     np.testing.assert_allclose(shown[16:], len(grid.slice_mm) - 1)
-
-
-def test_a_nodules_crop_is_twice_its_diameter_around_its_centre(square):
-    nodule = square([(10, 20, 30, 5), (11, 20, 30, 5)])
-    crop = crops.crop_of(nodule)
-    assert crop.side_mm == 2 * nodule.diameter_mm
-    np.testing.assert_array_equal(crop.centre_mm, nodule.centre_mm)
-    grid = crops.grid_of(nodule.scan)
-    assert grid.shape == (60, 512, 512)
-    np.testing.assert_allclose(grid.spacing_mm, [2.0, 0.5, 0.5])

@@ -1,16 +1,20 @@
+import pickle
 from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmark.contracts import InputError
-from datasets.folds import assign, fold
-from datasets.protocols import labels
+from datasets import cohort, folds, store
+from datasets.folds import assign, assign_cohort, fold_data, split
+from datasets.protocols import classify
 
 
 @pytest.fixture(scope="module")
 def three(nodules):
-    return labels(np.array([nodule.malignancy for nodule in nodules]), "three")
+    return classify(np.array([nodule.malignancy for nodule in nodules]), "three")
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +27,16 @@ def fold_of(three, patients):
     return assign(three, patients, 5)
 
 
+@pytest.fixture(scope="module")
+def file(toy, tmp_path_factory):
+    """Thirty patients of one nodule each, ten of each class; the first class's scores stand on the edge."""
+    words = ["benign", "unsure", "malignant"]
+    pairs = [(f"p{number:02}", (2, 3) if number % 3 == 0 else words[number % 3]) for number in range(30)]
+    return cohort.prepare(toy(*pairs), tmp_path_factory.mktemp("cohort"))
+
+
 def test_every_nodule_is_tested_once(three, fold_of):
-    tests = np.concatenate([fold(number, fold_of, three).test for number in range(5)])
+    tests = np.concatenate([split(number, fold_of, three)[1] for number in range(5)])
     assert sorted(tests.tolist()) == list(range(2651))
 
 
@@ -51,20 +63,20 @@ def test_folds_are_alike_in_size_and_classes(three, fold_of):
 @pytest.mark.parametrize("rule", ["published", "text"])
 def test_every_class_is_in_every_test_fold_of_either_label_set(nodules, patients, rule):
     malignancy = np.array([nodule.malignancy for nodule in nodules])
-    fold_of = assign(labels(malignancy, "three", rule), patients, 5)
+    fold_of = assign(classify(malignancy, "three", rule), patients, 5)
     for label_set, classes in (("three", 3), ("two", 2)):
-        found = labels(malignancy, label_set, rule)
+        found = classify(malignancy, label_set, rule)
         for number in range(5):
-            assert set(found[fold(number, fold_of, found).test]) == set(range(classes))
+            assert set(found[split(number, fold_of, found)[1]]) == set(range(classes))
 
 
 def test_label_sets_share_one_assignment(three, fold_of):
     two = np.array([0, -1, 1])[three]
     for number in range(5):
-        whole, part = fold(number, fold_of, three), fold(number, fold_of, two)
-        assert set(part.train) == {row for row in whole.train if three[row] != 1}
-        assert set(part.test) == {row for row in whole.test if three[row] != 1}
-        assert not set(part.train) & set(part.test)
+        (whole_train, whole_test), (train, test) = split(number, fold_of, three), split(number, fold_of, two)
+        assert set(train) == {row for row in whole_train if three[row] != 1}
+        assert set(test) == {row for row in whole_test if three[row] != 1}
+        assert not set(train) & set(test)
 
 
 def test_the_seed_alone_decides(three, patients, fold_of):
@@ -72,10 +84,121 @@ def test_the_seed_alone_decides(three, patients, fold_of):
     assert (assign(three, patients, 5, seed=1) != fold_of).any()
 
 
-def test_too_many_or_too_few_folds_are_refused():
-    found = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    patients = ["a", "b", "c", "a", "b", "c", "a", "a"]
-    with pytest.raises(InputError, match="class 2, and the cohort has 1"):
-        assign(found, patients, 2)
-    with pytest.raises(InputError, match="at least 2 folds"):
-        assign(found, patients, 1)
+def test_patients_are_shuffled_before_they_are_dealt():
+    """Twelve patients alike: without a shuffle they would be dealt in turn, whatever the seed."""
+    labels, patients = np.zeros(12, dtype=int), [f"p{number:02}" for number in range(12)]
+    dealt = {tuple(assign(labels, patients, 3, seed).tolist()) for seed in range(8)}
+    assert len(dealt) == 8
+
+
+def test_classes_are_spread_evenly_where_that_can_be_done():
+    labels = np.arange(60) % 3
+    for fold in range(4):
+        assert np.bincount(labels[assign(labels, list(map(str, range(60))), 4) == fold]).tolist() == [5, 5, 5]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 11), st.integers(0, 2)), min_size=30, max_size=80),
+    st.integers(2, 4),
+    st.integers(0, 3),
+)
+def test_any_cohort_is_cut_into_whole_patients(drawn, n_folds, seed):
+    pairs = [(patient, label) for patient in range(12) for label in range(3)] + drawn
+    patients, labels = [f"p{patient}" for patient, _ in pairs], np.array([label for _, label in pairs])
+    fold_of = assign(labels, patients, n_folds, seed)
+    assert set(fold_of.tolist()) == set(range(n_folds))
+    assert len(set(zip(patients, fold_of.tolist(), strict=True))) == 12
+    for number in range(n_folds):
+        train, test = split(number, fold_of, labels)
+        assert sorted([*train, *test]) == list(range(len(labels)))
+        assert not {patients[row] for row in train} & {patients[row] for row in test}
+
+
+def test_split_by_hand():
+    fold_of, labels = np.array([0, 1, 1, 0, 2, 1]), np.array([0, 1, -1, -1, 0, 0])
+    assert [rows.tolist() for rows in split(0, fold_of, labels)] == [[1, 4, 5], [0]]
+    assert [rows.tolist() for rows in split(1, fold_of, labels)] == [[0, 4], [1, 5]]
+    assert [rows.tolist() for rows in split(2, fold_of, labels)] == [[0, 1, 5], [4]]
+
+
+def test_a_class_with_too_few_patients_is_named_with_all_numbers():
+    found = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
+    patients = ["a", "b", "c", "d", "a", "b", "c", "a", "b", "b"]  # class 2 has three nodules of two patients
+    with pytest.raises(InputError) as told:
+        assign(found, patients, 3)
+    assert str(told.value) == (
+        "3 folds need 3 patients with a nodule of class 2, and the cohort has 2: use fewer folds or more nodules"
+    )
+    assert set(assign(found, patients, 2).tolist()) == {0, 1}  # as many patients as folds are enough
+    with pytest.raises(InputError, match=r"^4 folds need 4 patients with a nodule of class 1, and the cohort has 3:"):
+        assign(found, patients, 4)
+
+
+@pytest.mark.parametrize("n_folds", [1, 0, -1])
+def test_fewer_than_two_folds_are_refused(n_folds):
+    with pytest.raises(InputError, match=f"^cross-validation needs at least 2 folds, not {n_folds}$"):
+        assign(np.array([0, 1]), ["a", "b"], n_folds)
+
+
+def test_a_cohort_is_cut_by_its_three_classes_under_the_rule(file):
+    found = store.load(file)
+    edge = np.arange(30) % 3 == 0  # a mean of 2.5: benign as published, unsure by the text
+    by_rule = {"published": np.arange(30) % 3, "text": np.where(edge, 1, np.arange(30) % 3)}
+    for rule, labels in by_rule.items():
+        if rule == "text":
+            with pytest.raises(InputError) as told:
+                fold_data(file, ["two"], rule, 2)
+            assert "fold 0 of 2 would train without one of benign, malignant" in str(told.value)
+        np.testing.assert_array_equal(
+            assign_cohort(found, rule, 3, seed=4), assign(labels, found.patient_ids, 3, seed=4)
+        )
+    assert (assign_cohort(found, "published", 3) == assign(by_rule["published"], found.patient_ids, 3, 0)).all()
+
+
+def test_each_label_set_and_fold_has_its_data(file):
+    made = fold_data(file, ["two", "three"], "published", 3, seed=2)
+    assert list(made) == [(label_set, number) for label_set in ("two", "three") for number in range(3)]
+    found = store.load(file)
+    fold_of = assign(np.arange(30) % 3, found.patient_ids, 3, seed=2)
+    classes = {"three": (np.arange(30) % 3), "two": np.array([0, -1, 1])[np.arange(30) % 3]}
+    for (label_set, number), data in made.items():
+        train, test = split(number, fold_of, classes[label_set])
+        np.testing.assert_array_equal(data.train, train)
+        np.testing.assert_array_equal(data.test, test)
+        np.testing.assert_array_equal(data.train_labels, classes[label_set][train])
+        np.testing.assert_array_equal(data.test_labels, classes[label_set][test])
+        assert data.test_ids == tuple(found.nodule_ids[row] for row in test)
+        assert data.label_set == label_set and data.cohort_file == file and data.cohort_hash == found.content_hash
+    assert made["three", 0].class_names == ("benign", "unsure", "malignant")
+    assert made["two", 0].class_names == ("benign", "malignant")
+
+
+def test_the_default_seed_is_zero(file):
+    one, other = fold_data(file, ["three"], "published", 3), fold_data(file, ["three"], "published", 3, seed=0)
+    assert all((one[key].test == other[key].test).all() for key in one)
+    third = fold_data(file, ["three"], "published", 3, seed=1)
+    assert any(one[key].test.tolist() != third[key].test.tolist() for key in one)
+
+
+def test_fold_data_travels_and_opens_the_cohort_once(file):
+    data = fold_data(file, ["two"], "published", 2)["two", 1]
+    twin = pickle.loads(pickle.dumps(data))
+    assert len(pickle.dumps(data)) < 10_000  # a description, not the voxels
+    assert twin.cohort() is store.open_once(file) and twin.cohort().content_hash == data.cohort_hash
+
+
+@pytest.mark.parametrize(
+    ("dealt", "fold"),
+    [
+        ([1] * 30, 0),  # tests nothing
+        ([0] * 30, 0),  # trains on nothing
+        ([0 if number % 3 else number % 2 for number in range(30)], 0),  # trains on benign alone
+        ([1 if number % 3 == 2 else 0 if number < 15 else 2 for number in range(30)], 1),  # without malignant
+    ],
+)
+def test_a_fold_without_training_of_every_class_or_any_test_is_refused(file, monkeypatch, dealt, fold):
+    monkeypatch.setattr(folds, "assign", lambda *_: np.array(dealt))
+    with pytest.raises(InputError) as told:
+        fold_data(file, ["two"], "published", 3)
+    sentence = f"fold {fold} of 3 would train without one of benign, malignant, or test nothing: use fewer folds or"
+    assert str(told.value) == f"{sentence} more nodules"

@@ -1,29 +1,41 @@
 import csv
+import pickle
+from copy import copy
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from benchmark.contracts import Cohort, InputError
+from benchmark.contracts import Cohort, InputError, Preparation, Provenance
 from datasets import ATTRIBUTES, store
+
+PREPARATION = Preparation(9, 4, {"d-r9": "a slice is missing"}, {"found": 3}, 1, "prepare.json")
 
 
 @pytest.fixture
 def cohort():
-    random = np.random.default_rng(0)
+    random, nan = np.random.default_rng(0), np.nan
     made = Cohort(
+        collection="LIDC",
         source="phantom",
+        note="Phantom.",
         volumes=random.integers(-1000, 1500, (4, 32, 32, 32)).astype(np.int16),
         nodule_ids=("a-r1", "a-r2", "b-r5", "c-r6"),
         scan_ids=("1.1", "1.1", "1.2", "1.3"),
         patient_ids=("a", "a", "b", "c"),
-        reading_ids=((1,), (2, 3, 4), (5,), (6, 7)),
-        malignancy=np.array([1.0, 10 / 3, 5.0, 2.5]),
+        reading_ids=((1,), (2, 3, 4), (), (6, 7)),
+        n_readers=np.array([1, 3, 0, 2]),
+        reader_malignancy=np.array([[1.0, nan, nan], [2, 4, 4], [nan, nan, nan], [2, 3, nan]]),
+        malignancy=np.array([1.0, 10 / 3, nan, 2.5]),
+        given_labels=np.array([-1, -1, 2, -1]),
         ratings=random.integers(1, 6, (4, 8)) / 1.0,
+        trusted=random.random((4, 8)) < 0.5,
         attribute_names=ATTRIBUTES,
-        diameter_mm=np.array([4.0, 5.5, 30.1, 7.0]),
+        diameter_mm=np.array([4.0, 5.5, nan, 7.0]),
+        slice_thickness_mm=np.array([1.25, nan, 2.5, 3.0]),
+        strata={"is_from_initial": ("no", "yes", "no", "no"), "site": ("x", "", "y", "x")},
         content_hash="",
-        provenance={"source": "phantom", "nodules": None},
+        provenance=Provenance(None, "f" * 64, PREPARATION),
     )
     return replace(made, content_hash=store.content_hash(made))
 
@@ -48,23 +60,51 @@ def test_the_same_cohort_gives_the_same_bytes(cohort, path, tmp_path):
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
 
+def test_a_cohort_without_a_preparation_comes_back(cohort, tmp_path):
+    plain = replace(cohort, provenance=Provenance(200, "f", None))
+    store.write(plain, tmp_path / "plain.npz")
+    assert store.load(tmp_path / "plain.npz").provenance == plain.provenance
+
+
 def test_the_hash_covers_everything_but_the_provenance(cohort):
-    assert store.content_hash(replace(cohort, provenance={})) == cohort.content_hash
+    assert store.content_hash(replace(cohort, provenance=Provenance(3, "", None))) == cohort.content_hash
     changed = {
+        "collection": "Toy",
         "source": "dicom",
+        "note": "CT.",
         "volumes": cohort.volumes + np.int16(1),
-        "nodule_ids": cohort.nodule_ids[::-1],
-        "scan_ids": cohort.scan_ids[::-1],
-        "patient_ids": cohort.patient_ids[::-1],
-        "reading_ids": cohort.reading_ids[::-1],
-        "malignancy": cohort.malignancy[::-1],
-        "ratings": cohort.ratings[::-1],
-        "attribute_names": cohort.attribute_names[::-1],
-        "diameter_mm": cohort.diameter_mm[::-1],
+        "strata": {"is_from_initial": cohort.strata["is_from_initial"]},
     }
-    assert set(changed) == {field.name for field in fields(Cohort)} - {"content_hash", "provenance"}
+    unchanged = {field.name for field in fields(Cohort)} - changed.keys() - {"content_hash", "provenance"}
+    changed |= {name: getattr(cohort, name)[::-1] for name in unchanged}
     for name, value in changed.items():
         assert store.content_hash(replace(cohort, **{name: value})) != cohort.content_hash, name
+
+
+def test_the_hash_covers_kind_and_shape_of_numbers(cohort):
+    for value in (cohort.volumes.reshape(4, 64, 16, 32), cohort.volumes.view(np.uint16)):
+        other = copy(cohort)
+        vars(other)["volumes"] = value  # past the type checker of the tests
+        assert store.content_hash(other) != cohort.content_hash
+
+
+def test_a_cohort_is_opened_once_in_a_process(path):
+    assert store.open_once(path) is store.open_once(path)
+    assert store.open_once(path).content_hash == store.load(path).content_hash
+    assert pickle.loads(pickle.dumps(store.open_once)) is store.open_once
+
+
+def test_a_damaged_cohort_is_not_opened(path):
+    path.write_bytes(path.read_bytes()[:-99])
+    with pytest.raises(InputError, match="delete it and run again"):
+        store.open_once(path)
+
+
+def test_a_value_of_another_kind_is_refused(cohort, tmp_path):
+    vars(odd := copy(cohort))["nodule_ids"] = ("a", "b", "c", 4)
+    store.write(replace(odd, content_hash=store.content_hash(odd)), tmp_path / "odd.npz")
+    with pytest.raises(InputError, match=r"odd\.npz.*delete it and run again"):
+        store.load(tmp_path / "odd.npz")
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -113,11 +153,16 @@ def test_a_changed_byte_is_refused_or_harmless(cohort, path):
             assert store.content_hash(found) == cohort.content_hash and found.provenance == cohort.provenance
 
 
-def test_an_interrupted_write_leaves_the_old_file_and_no_other(path):
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(cohort, path, monkeypatch):
     whole = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt), store.replacing(path) as file:
+
+    def stop(file, **arrays):
         file.write(b"half")
         raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(cohort, path)
     assert path.read_bytes() == whole and list(path.parent.iterdir()) == [path]
 
 
@@ -128,11 +173,15 @@ def test_the_table_has_a_row_per_nodule(cohort, tmp_path):
     assert list(rows[0]) == [
         *("nodule_id", "scan_id", "patient_id", "reading_ids", "n_readers", "malignancy_mean", "subtlety_mean"),
         *("internal_structure_mean", "calcification_mean", "sphericity_mean", "margin_mean", "lobulation_mean"),
-        *("spiculation_mean", "texture_mean", "diameter_mm", "label_three", "label_two", "fold"),
+        *("spiculation_mean", "texture_mean", "diameter_mm", "slice_thickness_mm"),
+        *("stratum_is_from_initial", "stratum_site", "label_three", "label_two", "fold"),
     ]
-    assert [row["reading_ids"] for row in rows] == ["1", "2|3|4", "5", "6|7"]
-    assert [row["n_readers"] for row in rows] == ["1", "3", "1", "2"]
-    assert [float(row["malignancy_mean"]) for row in rows] == cohort.malignancy.tolist()
+    assert [row["reading_ids"] for row in rows] == ["1", "2|3|4", "", "6|7"]
+    assert [row["n_readers"] for row in rows] == ["1", "3", "0", "2"]
+    assert [row["malignancy_mean"] for row in rows] == ["1.0", repr(10 / 3), "", "2.5"]  # NaN is written empty
+    assert [row["diameter_mm"] for row in rows] == ["4.0", "5.5", "", "7.0"]
+    assert [row["slice_thickness_mm"] for row in rows] == ["1.25", "", "2.5", "3.0"]
+    assert [row["stratum_site"] for row in rows] == ["x", "", "y", "x"]
     assert [float(row["texture_mean"]) for row in rows] == cohort.ratings[:, 7].tolist()
     assert [row["label_three"] for row in rows] == ["0", "1", "2", "0"]
     assert [row["label_two"] for row in rows] == ["0", "", "1", "0"]

@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
-from benchmark.contracts import Batch, EncoderSpec, Task, TextTowerSpec
+from benchmark.contracts import EncoderSpec, Task, TextTowerSpec, Unsupported
 from methods._tower import load_text_tower
 from methods.clip import Clip
+from vision import batch_of
 
 ENCODER = EncoderSpec(channels=(8, 8, 16, 16), layers=(1, 1, 1, 1), stem="deep")
 TOWER = TextTowerSpec(name="random", width=16, layers=1, heads=2)
@@ -62,22 +63,29 @@ def test_only_encoder_and_scale_are_trained(images):
     method = Clip(task())
     trained = {name.split(".")[0] for name, _ in method.named_parameters()}
     assert trained == {"encoder", "logit_scale"} and method.logit_scale.item() == pytest.approx(math.log(1 / 0.07))
-    batch = Batch(images, torch.tensor([0, 1, 2, 0, 1]), torch.zeros(5, 0))
+    batch = batch_of(images, torch.tensor([0, 1, 2, 0, 1]))
     method.loss(batch)["ce"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
 def test_the_scale_is_not_decayed():
     method = Clip(task())
-    undecayed = [group["params"] for group in method.param_groups() if group.get("weight_decay") == 0.0]
-    assert [p is method.logit_scale for params in undecayed for p in params] == [True]
+    spared = [group["params"] for group in method.param_groups() if group.get("weight_decay") == 0.0]
+    assert [p is method.logit_scale for params in spared for p in params] == [True]
 
 
 def test_an_encoder_of_another_width_is_refused():
-    with pytest.raises(ValueError, match="gives 16 features but the text tower 32"):
+    with pytest.raises(Unsupported, match="gives 16 features but the text tower 32"):
         Clip(task(text_tower=TextTowerSpec(name="random", width=32, layers=1, heads=2)))
 
 
 def test_a_prompt_without_a_place_for_the_class_is_refused():
     with pytest.raises(ValueError, match="cannot tell classes apart"):
         Clip(task(), prompt="a nodule.")
+
+
+def test_a_prompt_too_long_for_any_name_is_no_fault_of_the_task():
+    with pytest.raises(ValueError, match="75 tokens leaves no room for a name: CLIP reads 77"):
+        Clip(task(), prompt="a " * 75 + "{}")
+    with pytest.raises(Unsupported, match="CLIP reads 77"):
+        Clip(task(("benign", "a " * 80)))

@@ -65,8 +65,8 @@ def test_thresholds_start_a_unit_apart_and_never_cross():
 
 def test_the_optimiser_does_not_decay_thresholds():
     method = CumulativeLink(TASK)
-    _, undecayed = method.param_groups()
-    assert undecayed["weight_decay"] == 0 and undecayed["params"][0] is method.free_thresholds
+    _, spared = method.param_groups()
+    assert spared["weight_decay"] == 0 and spared["params"][0] is method.free_thresholds
 
 
 def test_refuses_an_unknown_link():

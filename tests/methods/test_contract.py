@@ -1,44 +1,33 @@
-"""What every method promises, whatever it computes. A method joins by being in METHODS or ABLATIONS."""
+"""What every row promises, whatever it computes. A row joins by being in ROWS."""
 
+import inspect
+import json
 from functools import cache
 
 import pytest
 import torch
 from torch import Tensor
 
-from benchmark.contracts import Batch, EncoderSpec, Method, Task, TextTowerSpec
-from methods import ABLATIONS, METHODS
+from benchmark.contracts import Batch, Method
+from methods import ROWS
+from vision import CLASSES, vision_batch, vision_task
 
-CLASS_NAMES = {2: ("benign", "malignant"), 3: ("benign", "unsure", "malignant")}
-ATTRIBUTES = (
-    *("subtlety", "internal structure", "calcification", "sphericity"),
-    *("margin", "lobulation", "spiculation", "texture"),
-)
-
-pytestmark = [pytest.mark.parametrize("num_classes", [2, 3]), pytest.mark.parametrize("key", METHODS | ABLATIONS)]
+CASES = [(key, num_classes) for num_classes in (2, 3) for key in ROWS]
+TRAINED = [(key, n) for key, n in CASES if ROWS[key].kind != "variant" or n == 3]  # the method itself has the rest
+every_row = pytest.mark.parametrize(("key", "num_classes"), CASES)
+every_trained_row = pytest.mark.parametrize(("key", "num_classes"), TRAINED)
 
 
 def build(key: str, num_classes: int, seed: int = 0) -> Method:
     torch.manual_seed(seed)
-    task = Task(
-        num_classes=num_classes,
-        class_names=CLASS_NAMES[num_classes],
-        attribute_names=ATTRIBUTES,
-        image_shape=(4, 32, 32),
-        encoder=EncoderSpec(channels=(8, 8, 16, 64), layers=(1, 1, 1, 1), stem="deep"),
-        text_tower=TextTowerSpec(name="random", width=64, layers=1, heads=1),
-    )
-    if key in METHODS:
-        return METHODS[key](task)
-    return ABLATIONS[key].method(task, **ABLATIONS[key].hyperparameters)
+    names = CLASSES if num_classes == 3 else ("benign", "malignant")
+    task = vision_task(num_classes=num_classes, class_names=names, image_shape=(4, 32, 32))
+    return ROWS[key].method(task, **ROWS[key].hyperparameters)
 
 
 @cache
 def sixteen_nodules(num_classes: int) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(16, 4, 32, 32, generator=generator)
-    ratings = torch.randint(1, 6, (16, len(ATTRIBUTES)), generator=generator).float()
-    return Batch(images, torch.arange(16) % num_classes, ratings)
+    return vision_batch(num_classes, size=16, slices=4)
 
 
 def optimiser_of(method: Method, lr: float = 3e-3) -> torch.optim.Optimizer:
@@ -71,17 +60,28 @@ def decide(method: Method, proba: Tensor) -> Tensor:
     return proba.argmax(dim=1) if method.decoder == "argmax" else (proba.cumsum(dim=1)[:, :-1] < 0.5).sum(dim=1)
 
 
+@every_row
 def test_loss_is_named_finite_scalars(key, num_classes):
     terms = build(key, num_classes).loss(sixteen_nodules(num_classes))
     assert terms and all(term.shape == () and term.isfinite() for term in terms.values())
 
 
+@every_row
+def test_a_prediction_sees_images_alone_and_metadata_can_be_written(key, num_classes):
+    method = build(key, num_classes)
+    assert list(inspect.signature(method.predict_proba).parameters) == ["images"]
+    assert json.loads(json.dumps(method.metadata())) == method.metadata()
+    assert bool(method.metadata()) is ROWS[key].reads_text
+
+
+@every_row
 def test_probabilities_are_on_the_simplex_from_the_first_step(key, num_classes):
     proba = predict(build(key, num_classes), sixteen_nodules(num_classes).images)
     assert proba.shape == (16, num_classes) and proba.dtype == torch.float32 and (proba >= 0).all()
     torch.testing.assert_close(proba.sum(dim=1), torch.ones(16), atol=1e-6, rtol=0)
 
 
+@every_trained_row
 def test_every_trainable_parameter_is_in_one_group_and_gets_a_gradient(key, num_classes):
     method, batch = build(key, num_classes), sixteen_nodules(num_classes)
     grouped = [id(p) for group in method.param_groups() for p in group["params"]]
@@ -101,6 +101,7 @@ def fixed_parts(method: Method) -> dict[str, Tensor]:
     return {name: part.detach().clone() for name, part in parts.items()}
 
 
+@every_trained_row
 def test_a_step_leaves_fixed_parts_alone_and_frozen_modules_in_eval(key, num_classes):
     method = build(key, num_classes)
     before, optimiser = fixed_parts(method), optimiser_of(method)
@@ -114,9 +115,10 @@ def test_a_step_leaves_fixed_parts_alone_and_frozen_modules_in_eval(key, num_cla
             assert not module.training
 
 
+@every_trained_row
 def test_overfits_sixteen_nodules(key, num_classes):
     method, batch = build(key, num_classes), sixteen_nodules(num_classes)
-    optimiser = optimiser_of(method)
+    optimiser = optimiser_of(method, lr=1e-2)
     for _ in range(40):
         train(method, batch, optimiser, steps=5)
         if (decide(method, predict(method, batch.images)) == batch.labels).all():
@@ -124,11 +126,13 @@ def test_overfits_sixteen_nodules(key, num_classes):
     pytest.fail("does not know its sixteen training nodules after 200 steps")
 
 
+@every_trained_row
 def test_a_row_alone_equals_the_row_in_a_batch(key, num_classes):
     method, images = build(key, num_classes), sixteen_nodules(num_classes).images
     torch.testing.assert_close(predict(method, images[3:4]), predict(method, images)[3:4], atol=1e-5, rtol=0)
 
 
+@every_trained_row
 def test_state_dict_restores_the_predictions(key, num_classes):
     batch = sixteen_nodules(num_classes)
     method, other = build(key, num_classes), build(key, num_classes, seed=1)
@@ -138,6 +142,7 @@ def test_state_dict_restores_the_predictions(key, num_classes):
     assert torch.equal(predict(other, batch.images), predict(method, batch.images))
 
 
+@every_trained_row
 def test_same_seed_gives_the_same_bits(key, num_classes):
     batch = sixteen_nodules(num_classes)
     twins = [build(key, num_classes), build(key, num_classes)]

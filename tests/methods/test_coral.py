@@ -3,9 +3,10 @@ import torch
 from coral_pytorch.dataset import levels_from_labelbatch, proba_to_label
 from coral_pytorch.losses import coral_loss
 
-from benchmark.contracts import Batch, EncoderSpec, Task, TextTowerSpec
+from benchmark.contracts import EncoderSpec, Task, TextTowerSpec
 from methods._ordinal import levels
 from methods.coral import Coral, log_probs
+from vision import batch_of
 
 TASK = Task(3, ("a", "b", "c"), (), (2, 16, 16), EncoderSpec((4, 4, 4, 4), (1, 1, 1, 1), "deep"), TextTowerSpec())
 
@@ -34,8 +35,8 @@ def test_loss_equals_the_hand_computed_values():
 def test_layer_starts_with_descending_biases_that_are_not_decayed():
     method = Coral(TASK)
     assert method.head.coral_bias.tolist() == [1.0, 0.5]
-    _, undecayed = method.param_groups()
-    assert undecayed["weight_decay"] == 0 and undecayed["params"][0] is method.head.coral_bias
+    _, spared = method.param_groups()
+    assert spared["weight_decay"] == 0 and spared["params"][0] is method.head.coral_bias
 
 
 def test_levels_equal_the_package_s_and_refuse_labels_it_lets_pass():
@@ -70,6 +71,6 @@ def test_class_probabilities_are_the_differences_of_the_layer_s_sigmoids():
     method, images = Coral(TASK).eval(), torch.rand(5, 2, 16, 16)
     above = method.head(method.encoder.pooled(images)).sigmoid()
     torch.testing.assert_close(1 - method.predict_proba(images).cumsum(1)[:, :-1], above)
-    batch = Batch(images, torch.tensor([0, 1, 2, 1, 0]), torch.zeros(5, 0))
+    batch = batch_of(images, torch.tensor([0, 1, 2, 1, 0]))
     binary = torch.nn.functional.binary_cross_entropy(above, levels(batch.labels, 3), reduction="none")
     torch.testing.assert_close(method.loss(batch)["coral"], binary.sum(1).mean())

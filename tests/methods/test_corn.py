@@ -4,9 +4,10 @@ import pytest
 import torch
 from coral_pytorch.losses import corn_loss
 
-from benchmark.contracts import Batch, EncoderSpec, Task, TextTowerSpec
+from benchmark.contracts import EncoderSpec, Task, TextTowerSpec
 from methods import nsb
 from methods.corn import Corn, log_probs
+from vision import batch_of
 
 TASK = Task(3, ("a", "b", "c"), (), (2, 16, 16), EncoderSpec((4, 4, 4, 4), (1, 1, 1, 1), "deep"), TextTowerSpec())
 
@@ -36,7 +37,7 @@ def test_loss_equals_the_hand_computed_values(logits, labels, expected):
 def test_loss_is_divided_by_the_questions_asked_not_by_the_nodules():
     torch.manual_seed(0)
     method = Corn(TASK).eval()
-    batch = Batch(torch.rand(4, 2, 16, 16), torch.tensor([0, 1, 2, 0]), torch.zeros(4, 0))
+    batch = batch_of(torch.rand(4, 2, 16, 16), torch.tensor([0, 1, 2, 0]))
     likelihood = log_probs(method.logits(batch.images)).gather(1, batch.labels[:, None]).sum()
     torch.testing.assert_close(method.loss(batch)["corn"], -likelihood / (1 + 2 + 2 + 1))
 
@@ -56,6 +57,6 @@ def test_median_class_counts_probabilities_above_one_half_and_is_not_the_argmax(
 
 @pytest.mark.parametrize("stray", [-1, 3])
 def test_refuses_labels_that_the_package_counts_wrongly(stray):
-    batch = Batch(torch.rand(2, 2, 16, 16), torch.tensor([0, stray]), torch.zeros(2, 0))
+    batch = batch_of(torch.rand(2, 2, 16, 16), torch.tensor([0, stray]))
     with pytest.raises(RuntimeError, match="Class values"):
         Corn(TASK).loss(batch)

@@ -3,8 +3,9 @@ from math import log
 import pytest
 import torch
 
-from benchmark.contracts import Batch, EncoderSpec, Task, TextTowerSpec
+from benchmark.contracts import EncoderSpec, Task, TextTowerSpec
 from methods.nsb import NeuronStickBreaking, log_probs
+from vision import batch_of
 
 TASK = Task(3, ("a", "b", "c"), (), (2, 16, 16), EncoderSpec((4, 4, 4, 4), (1, 1, 1, 1), "deep"), TextTowerSpec())
 
@@ -61,7 +62,7 @@ def test_starts_with_equally_likely_classes():
 def test_smoothing_keeps_most_of_the_target_on_the_label():
     torch.manual_seed(0)
     method = NeuronStickBreaking(TASK, smoothing=0.15).eval()
-    batch = Batch(torch.rand(1, 2, 16, 16), torch.tensor([0]), torch.zeros(1, 0))
+    batch = batch_of(torch.rand(1, 2, 16, 16), torch.tensor([0]))
     # 0.85 (1, 0, 0) + 0.15 (0.665241, 0.244728, 0.090031)
     target = torch.tensor([0.949786, 0.036709, 0.013505])
     expected = -(target * method.log_proba(batch.images)).sum()

@@ -2,7 +2,17 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from methods.poisson import log_probs
+from benchmark.contracts import EncoderSpec, Task, TextTowerSpec
+from methods.poisson import Poisson, log_probs
+from vision import batch_of
+
+TASK = Task(3, ("a", "b", "c"), (), (2, 16, 16), EncoderSpec((4, 4, 4, 4), (1, 1, 1, 1), "deep"), TextTowerSpec())
+BATCH = batch_of(torch.rand(6, 2, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3)
+
+
+def build(**options) -> Poisson:
+    torch.manual_seed(0)
+    return Poisson(TASK, **options).eval()
 
 
 def inverse_softplus(rate: float) -> torch.Tensor:
@@ -50,3 +60,33 @@ def test_is_finite_with_a_finite_gradient_at_huge_scores():
 def test_gradcheck():
     scores = torch.tensor([-20.0, -3.0, 0.3, 4.0], dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda s: log_probs(s, 3, 0.7), (scores,))
+
+
+def test_gradcheck_of_the_temperature():
+    scores = torch.tensor([-3.0, 0.3, 4.0], dtype=torch.float64)
+    log_tau = torch.tensor(-0.4, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(lambda t: log_probs(scores, 3, t.exp()), (log_tau,))
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.3])
+def test_a_learned_temperature_starts_where_a_fixed_one_stays(tau):
+    fixed, learned = build(tau=tau), build(tau=tau, learn_tau=True)
+    torch.testing.assert_close(learned.predict_proba(BATCH.images), fixed.predict_proba(BATCH.images))
+    assert learned.state_dict().keys() - fixed.state_dict().keys() == {"log_tau"}
+
+
+def test_a_learned_temperature_follows_its_gradient_and_is_not_decayed():
+    method = build(learn_tau=True)
+    before = method.loss(BATCH)["nll"]
+    *_, spared = method.param_groups()
+    assert spared["weight_decay"] == 0 and spared["params"][0] is method.log_tau
+    for _ in range(5):
+        (gradient,) = torch.autograd.grad(method.loss(BATCH)["nll"], method.log_tau)
+        method.log_tau.data -= gradient
+    assert method.loss(BATCH)["nll"] < before and method.log_tau.exp() > 0
+
+
+@pytest.mark.parametrize("tau", [0.0, -1.0])
+def test_refuses_an_impossible_temperature(tau):
+    with pytest.raises(ValueError, match="temperature tau must be positive"):
+        build(tau=tau)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmark.contracts import TextTowerSpec
+from benchmark.contracts import TextTowerSpec, Unsupported
 from methods._prompts import (
     ConditionalPrompts,
     image_class_loss,
@@ -94,13 +94,15 @@ def test_a_context_without_tokens_is_refused():
         prompts_of("")
 
 
-def test_a_prompt_longer_than_the_towers_context_is_refused():
-    with pytest.raises(ValueError, match="CLIP reads 77"):
-        prompts_of("a " * 75)
+def test_words_that_leave_no_name_a_place_are_refused_and_a_name_too_long_for_them_is_the_tasks():
+    with pytest.raises(ValueError, match="75 tokens leaves no room for a name: CLIP reads 77"):
+        prompts_of("a " * 74)
+    with pytest.raises(Unsupported, match="has 78 tokens with start and end, but CLIP reads 77"):
+        prompts_of("a " * 73)
 
 
 def test_a_width_without_a_sixteenth_is_refused():
-    with pytest.raises(ValueError, match="multiple of 16, not 40"):
+    with pytest.raises(Unsupported, match="multiple of 16, not 40"):
         meta_net(40)
 
 
@@ -120,11 +122,11 @@ def test_permuting_the_batch_permutes_the_images_losses():
     ("attributes", "reason"), [((), "this task has none"), ((*ATTRIBUTES, "malignancy"), "labels are made from it")]
 )
 def test_no_attributes_and_malignancy_among_them_are_refused(attributes, reason):
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(Unsupported, match=reason):
         require_attributes(vision_task(attribute_names=attributes))
 
 
 def test_images_that_give_another_map_are_refused():
     require_four_by_four(vision_task(image_shape=(2, 25, 32)))
-    with pytest.raises(ValueError, match="slices of 32 x 64"):
+    with pytest.raises(Unsupported, match="slices of 32 x 64"):
         require_four_by_four(vision_task(image_shape=(2, 32, 64)))

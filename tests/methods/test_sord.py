@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from benchmark.contracts import Batch, EncoderSpec, Task, TextTowerSpec
+from benchmark.contracts import EncoderSpec, Task, TextTowerSpec
 from methods._ordinal import soft_labels
 from methods.sord import SoftLabels, log_probs
+from vision import batch_of
 
 TASK = Task(3, ("a", "b", "c"), (), (2, 16, 16), EncoderSpec((4, 4, 4, 4), (1, 1, 1, 1), "deep"), TextTowerSpec())
-BATCH = Batch(torch.rand(3, 2, 16, 16), torch.tensor([0, 1, 2]), torch.zeros(3, 0))
+BATCH = batch_of(torch.rand(3, 2, 16, 16), torch.tensor([0, 1, 2]))
 
 
 @pytest.mark.parametrize(

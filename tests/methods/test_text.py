@@ -8,21 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import normalize
 
-from benchmark.contracts import TextTowerSpec
+from benchmark.contracts import TextTowerSpec, Unsupported
 from methods._text import PromptEncoder, cosine_logits, encode_texts, prefix_tree
 from methods._tower import TextTower, load_text_tower
+from vision import ATTRIBUTES, CLASSES
 
-CLASSES = ("benign", "unsure", "malignant")
-ATTRIBUTES = (
-    "subtlety",
-    "internal structure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
-)
 SMALL = TextTowerSpec(name="random", width=16, layers=2, heads=2)
 PROMPTS = {
     "CoCoOp, 4 tokens": [(range(4), f"{name}.") for name in CLASSES],
@@ -169,9 +159,9 @@ def test_a_step_of_the_context_leaves_the_tower_as_it_was():
 def test_a_prompt_that_just_fits_is_read_and_a_longer_one_refused():
     tower = tower_of(SMALL, torch.float64)
     assert_equal_to_plain_pass(tower, [(range(74), "unsure")], batch=1)
-    with pytest.raises(ValueError, match=r"has 78 tokens with start and end, but CLIP reads 77"):
+    with pytest.raises(Unsupported, match=r"has 78 tokens with start and end, but CLIP reads 77"):
         PromptEncoder(tower, [(range(74), "benign")])
-    with pytest.raises(ValueError, match="CLIP reads 77"):
+    with pytest.raises(Unsupported, match="CLIP reads 77"):
         encode_texts(tower, ["nodule " * 30])
 
 

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.contracts import Batch, EncoderSpec, Task, TextTowerSpec
+from benchmark.contracts import EncoderSpec, Task, TextTowerSpec, Unsupported
 from methods.udm import LEAST_GAP, UnsureDataModel, cost_weights, log_probs, ordered
+from vision import batch_of
 
 SPEC = EncoderSpec((4, 4, 4, 4), (1, 1, 1, 1), "deep")
 TASK = Task(3, ("a", "b", "c"), (), (2, 16, 16), SPEC, TextTowerSpec())
@@ -79,12 +80,12 @@ def test_argmax_would_need_thresholds_ln_4_apart_to_say_unsure(gap, argmax):
 def test_starts_at_minus_one_and_one_and_the_optimiser_does_not_decay_thresholds():
     method = UnsureDataModel(TASK)
     torch.testing.assert_close(method.thresholds, torch.tensor([-1.0, 1.0]))
-    _, undecayed = method.param_groups()
-    assert undecayed["weight_decay"] == 0 and undecayed["params"][0] is method.free_thresholds
+    _, spared = method.param_groups()
+    assert spared["weight_decay"] == 0 and spared["params"][0] is method.free_thresholds
 
 
 def test_loss_uses_e_c_and_gamma_and_the_prediction_does_not():
-    batch = Batch(torch.rand(6, 2, 16, 16), torch.tensor([0, 0, 0, 1, 1, 2]), torch.zeros(6, 0))
+    batch = batch_of(torch.rand(6, 2, 16, 16), torch.tensor([0, 0, 0, 1, 1, 2]))
 
     def loss_and_proba(**options) -> tuple[float, torch.Tensor]:
         torch.manual_seed(0)
@@ -105,13 +106,24 @@ def test_balanced_costs_give_present_classes_equal_weight():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"e": (1.0,)}, "e needs 2 values"),
         ({"e": (0.0, 1.0)}, "e must be positive"),
-        ({"gamma": (1.0, 1.0)}, "gamma needs 3 values"),
         ({"gamma": (1.0, -1.0, 1.0)}, "gamma must be"),
-        ({"gamma": "fair"}, "gamma needs 3 values"),
+        ({"gamma": "fair"}, "gamma must be"),
     ],
 )
 def test_refuses_impossible_options(options, reason):
     with pytest.raises(ValueError, match=reason):
+        UnsureDataModel(TASK, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"e": (1.0,)}, "e needs 2 values"),
+        ({"c": (0.0,) * 3}, "c needs 2 values"),
+        ({"gamma": (1.0, 1.0)}, "gamma needs 3 values"),
+    ],
+)
+def test_options_for_another_number_of_classes_are_a_task_that_it_cannot_do(options, reason):
+    with pytest.raises(Unsupported, match=reason):
         UnsureDataModel(TASK, **options)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ct import sphere, write
-from datasets import dicom, survey
+from datasets.lidc import series, survey
 
 SERIES = 1018  # in LIDC-IDRI, of 240 slices in the mean, of which nodules need 33 where there are any
 HERE = Path(__file__).parents[1]
@@ -18,11 +18,11 @@ import re, sys
 sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 from ct import sphere
-from datasets import dicom, survey
+from datasets.lidc import series, survey
 made = sphere((1.0, 0.7, 0.7), 30.0, counts=(600, 512, 512))
 root = Path(sys.argv[3])
 (job,) = survey.find(root / "ct", root / "work").jobs([made.nodules], "code")
-assert len(dicom.volumes(job)) == 1
+assert len(series.crop(job)[0]) == 1
 # Not ru_maxrss: that outlives exec, and would count what the test process itself once held.
 print(int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 2**20)
 """
@@ -47,7 +47,7 @@ def test_cost_of_a_series(benchmark, tmp_path):
     def prepare():
         work = tmp_path / f"work{next(number)}"
         (job,) = survey.find(tmp_path / "ct", work).jobs([made.nodules], "code")
-        return dicom.volumes(job)
+        return series.crop(job)[0]
 
     assert len(benchmark.pedantic(prepare, rounds=5 if benchmark.enabled else 1)) == 1
     if benchmark.enabled:

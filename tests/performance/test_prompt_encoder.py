@@ -17,18 +17,8 @@ from torch.nn.functional import normalize
 from benchmark.contracts import TextTowerSpec
 from methods._text import PromptEncoder
 from methods._tower import load_text_tower
+from vision import ATTRIBUTES, CLASSES
 
-CLASSES = ("benign", "unsure", "malignant")
-ATTRIBUTES = (
-    "subtlety",
-    "internal structure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
-)
 QUICK = TextTowerSpec(name="random", width=64, layers=2, heads=2)
 PAPER = TextTowerSpec(name="random", width=512, layers=12, heads=8)
 CASES = {"CoCoOp 4": (CLASSES, 4), "CoCoOp 16": (CLASSES, 16), "classes and attributes": (CLASSES + ATTRIBUTES, 4)}

@@ -8,9 +8,9 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
-from datasets import readings
-from datasets.nodules import Nodule, cluster
-from datasets.readings import Outline, Reading, Scan
+from datasets.lidc import readings
+from datasets.lidc.nodules import Nodule, cluster
+from datasets.lidc.readings import Outline, Reading, Scan
 
 AIR_HU, SOLID_HU = -800.0, 50.0
 

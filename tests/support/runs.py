@@ -1,47 +1,40 @@
 """Invented runs for the tests of the check: scores with the noise of folds and seeds, and whole run folders."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.check.measured import MEAN, Address, Cell
-from benchmark.contracts import Protocol
-from benchmark.records import FitSpec, Run
-from fakes import A, B, record
+from benchmark.check.measured import MEAN
+from benchmark.contracts import Provenance
+from benchmark.records import FitSpec
+from benchmark.run import Run, RunMetadata
+from benchmark.scores import Score, ScoreKey
+from fakes import IDENTITY, A, B, C, record
 
-C = Protocol("C", "LIDC-C", "two", ("benign", "malignant"), (0, 1), (0, 1))
 PROTOCOLS = (A, B, C)
-RUN_IDENTITY: dict[str, Any] = {
-    "source": "phantom",
-    "cohort": "abc",
-    "nodules": 2000,
-    "label_rule": "published",
-    "folds": 5,
-    "fold_assignment": "def",
-    "preset": "quick",
-    "recipe": {"epochs": 6, "lr": 0.1},
-    "encoder": {"channels": [8, 16]},
-    "text_tower": {"name": "random"},
-}
+RUN_IDENTITY = replace(IDENTITY, nodules=2000, recipe=replace(IDENTITY.recipe, epochs=6, lr=0.1))
+METADATA = RunMetadata({"torch": "2.9"}, "cpu", "", Provenance(None, "", None))
 
 
 def write_run(folder: Path, rows: Mapping[str, float], *, seeds: int = 1, luck: int = 0, **changes: Any) -> Run:
     """Write a finished run; a row decides rightly with the given chance, each fit by its own luck."""
-    run = Run(folder, RUN_IDENTITY | changes)
-    run.start("python run_all.py --preset quick", {"versions": {"torch": "2.9"}})
+    run = Run(folder, replace(RUN_IDENTITY, **changes))
+    run.start("python run_all.py --preset quick", METADATA)
     for label_set, classes in (("three", 3), ("two", 2)):
-        for fold in range(run.identity["folds"]):
+        for fold in range(run.identity.folds):
             labels = np.random.default_rng([fold, classes]).permutation(np.arange(400) % classes)
             for number, (row, accuracy) in enumerate(rows.items()):
+                kind = "reference" if row == "majority" else "paper"
                 for seed in range(seeds):
                     rng = np.random.default_rng([luck, fold, classes, number, seed])
                     wrong = (labels + rng.integers(1, classes, 400)) % classes
                     decided = np.where(rng.random(400) < accuracy, labels, wrong)
                     spec = FitSpec(label_set, row, fold, seed)
                     proba = (0.8 * np.eye(classes)[decided] + 0.2 / classes).tolist()
-                    run.write(record(spec, labels.tolist(), proba, identity=run.identity))
+                    run.write(record(spec, labels.tolist(), proba, identity=run.identity, kind=kind))
     run.finish(PROTOCOLS)
     return run
 
@@ -50,7 +43,7 @@ SECTIONS = {"A-open": 530, "B-restricted": 325, "B-open": 325, "C-open": 325}
 METRICS = ("accuracy", "recall_benign", "f1_benign", "recall_malignant", "f1_malignant", "macro_f1")
 
 
-def truth(rng: np.random.Generator, rows: int = 12) -> dict[Address, tuple[np.ndarray, float]]:
+def truth(rng: np.random.Generator, rows: int = 12) -> dict[ScoreKey, tuple[np.ndarray, float]]:
     """Invent what cannot be seen: every score's expectation in each fold, and its spread between seeds."""
     found = {}
     for row in range(rows):
@@ -59,29 +52,35 @@ def truth(rng: np.random.Generator, rows: int = 12) -> dict[Address, tuple[np.nd
             for metric in METRICS:
                 size = nodules if metric == "accuracy" else nodules / 3
                 fold_effect = 0.02 * rng.standard_normal(5)
-                found[f"m{row}", section, metric] = (0.6 + fold_effect, restless * np.sqrt(0.12 / size))
+                found[ScoreKey(f"m{row}", section, metric)] = (0.6 + fold_effect, restless * np.sqrt(0.12 / size))
     return found
 
 
 def observe(
-    rng: np.random.Generator, true: Mapping[Address, tuple[np.ndarray, float]], seeds: int
-) -> dict[Address, Cell]:
+    rng: np.random.Generator, true: Mapping[ScoreKey, tuple[np.ndarray, float]], seeds: int
+) -> dict[ScoreKey, Score]:
     """Train in imagination: the noise of seeds, which the scores of a fit share in part."""
     shared = {(row, section[0] == "C"): rng.standard_normal((5, seeds)) for row, section, _ in true}
     values = {
-        (row, section, metric): expected[:, None]
+        ScoreKey(row, section, metric): expected[:, None]
         + spread * (0.7 * shared[row, section[0] == "C"] + np.sqrt(0.51) * rng.standard_normal((5, seeds)))
         for (row, section, metric), (expected, spread) in true.items()
     }
     for row in {row for row, _ in shared}:
-        values[row, MEAN, "accuracy"] = (values[row, "A-open", "accuracy"] + values[row, "C-open", "accuracy"]) / 2
+        parts = [values[ScoreKey(row, section, "accuracy")] for section in ("A-open", "C-open")]
+        values[ScoreKey(row, MEAN, "accuracy")] = (parts[0] + parts[1]) / 2
     return {
-        address: Cell(v.mean(axis=1), seeds, float(np.sqrt(v.var(axis=1, ddof=1).mean())) if seeds > 1 else np.nan)
-        for address, v in values.items()
+        key: Score(
+            v.mean(axis=1),
+            tuple(range(5)),
+            seeds,
+            float(np.sqrt(v.var(axis=1, ddof=1).mean())) if seeds > 1 else np.nan,
+        )
+        for key, v in values.items()
     }
 
 
-def sizes(true: Mapping[Address, Any]) -> dict[Address, float]:
+def sizes(true: Mapping[ScoreKey, Any]) -> dict[ScoreKey, float]:
     """Return how many nodules each score rests on."""
     found = {a: float(SECTIONS[a[1]] if a[2] == "accuracy" else SECTIONS[a[1]] / 3) for a in true}
-    return found | {(row, MEAN, "accuracy"): 4 / (1 / 530 + 1 / 325) for row in {row for row, _, _ in true}}
+    return found | {ScoreKey(row, MEAN, "accuracy"): 4 / (1 / 530 + 1 / 325) for row in {row for row, _, _ in true}}

@@ -1,0 +1,125 @@
+"""Names checked against what there is: what is wrong, what there is to choose from, what is nearest."""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+
+from benchmark.contracts import Collection, InputError, Protocol, Row
+from benchmark.recipe import PRESETS
+
+
+def choose(kind: str, name: str, choices: Iterable[str], beside: str = "") -> str:
+    """Return the name if it is one of the choices.
+
+    Args:
+        kind: What is chosen, in words.
+        name: As given.
+        choices: What there is.
+        beside: What else might have been given, for the sentence.
+
+    Raises:
+        InputError: It is not; the sentence names the choices and the nearest one.
+    """
+    known = list(choices)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [k for k in known if k.lower() == name.lower()]
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    others = f" {beside}" if beside else ""
+    raise InputError(f"there is no {kind} {name!r}: choose from {', '.join(known)}{others}{hint}")
+
+
+def choose_all(kind: str, names: Sequence[str], choices: Iterable[str]) -> list[str]:
+    """Return the chosen names, each once and in the order of the choices."""
+    known = list(choices)
+    chosen = {choose(kind, name, known) for name in names}
+    return [name for name in known if name in chosen]
+
+
+def join(*parts: Mapping[str, Row]) -> dict[str, Row]:
+    """Return all rows in table order.
+
+    Raises:
+        InputError: Two have one key.
+    """
+    joined: dict[str, Row] = {}
+    for part in parts:
+        if taken := joined.keys() & part.keys():
+            key = min(taken)
+            kinds = f"a {part[key].kind} row and a {joined[key].kind} row"
+            raise InputError(f"the key {key!r} belongs to {kinds}; register the plugin's under another")
+        joined |= part
+    return joined
+
+
+def listing(
+    rows: Mapping[str, Row],
+    protocols: Mapping[str, Protocol],
+    sources: Mapping[str, type[Collection]],
+    label_rules: Mapping[str, str],
+) -> list[tuple[str, str, str]]:
+    """Return all that can be chosen: option, choice, what it is."""
+    found = []
+    for key, protocol in protocols.items():
+        tested = ", ".join(protocol.class_names[k] for k in protocol.test_classes)
+        what = f"{protocol.title}: train on {', '.join(protocol.class_names)}; test on {tested}"
+        found.append(("--datasets", key, what))
+    for key, row in rows.items():
+        if row.kind != "reference":
+            beside = [row.kind] * (row.kind != "paper") + ["reads the text tower"] * row.reads_text
+            found.append(("--methods", key, ", ".join([row.title, *beside])))
+    found += [("--methods", "paper", "the paper's rows"), ("--methods", "all", "every row, the variants too")]
+    found += [("--preset", key, preset.purpose) for key, preset in PRESETS.items()]
+    found += [("--source", key, source.note) for key, source in sources.items()]
+    return found + [("--label-rule", key, what) for key, what in label_rules.items()]
+
+
+def choose_rows(names: Sequence[str] | None, rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Return the rows to make, references always among them, in table order.
+
+    Args:
+        names: Keys, or the groups `paper` and `all`; None takes every row but the variants.
+        rows: All there are.
+    """
+    trained = [key for key, row in rows.items() if row.kind != "reference"]
+    groups = {
+        "paper": [key for key in trained if rows[key].kind in ("paper", "ablation")],
+        "all": trained,
+    }
+    if names is None:
+        chosen = {key for key in trained if rows[key].kind != "variant"}
+    else:
+        picked = choose_all("method", names, [*trained, *groups])
+        chosen = {key for name in picked for key in groups.get(name, [name])}
+    return {key: row for key, row in rows.items() if key in chosen or row.kind == "reference"}
+
+
+def choose_device(name: str) -> str:
+    """Return a device that torch has.
+
+    Raises:
+        InputError: The name is unknown or the device is not there.
+    """
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if name == "auto":
+        return "cuda" if "cuda" in there else "cpu"
+    if name not in there and name.split(":")[0] in ("cuda", "mps"):
+        raise InputError(f"the device {name!r} is not on this machine: choose from {', '.join(there)}")
+    return choose("device", name, there)
+
+
+def choose_workers(number: int | None, device: str) -> int:
+    """Return the number of worker processes: as asked for, or one a core, or one a GPU."""
+    if number is not None:
+        return number
+    if device == "cuda":
+        return torch.cuda.device_count()
+    if device != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,115 @@
+"""What a method is told, and what it is trained on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Json: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None  # no recursion: msgspec reads it
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """An image encoder: timm's resnet18 with these stages, ending in a map of `channels[-1]` x 4 x 4.
+
+    Attributes:
+        channels: Output channels of the four stages; the last is the feature width.
+        layers: Residual blocks in each stage (resnet18: two).
+        stem: `"3x3"` is one 3x3 convolution of stride 1 (CIFAR style, the paper's released code);
+            `"deep"` is timm's three-convolution stem of stride 2, a tenth of the cost.
+    """
+
+    channels: tuple[int, int, int, int] = (64, 128, 256, 512)
+    layers: tuple[int, int, int, int] = (2, 2, 2, 2)
+    stem: Literal["3x3", "deep"] = "3x3"
+
+    @property
+    def width(self) -> int:
+        """Number of image features."""
+        return self.channels[-1]
+
+
+@dataclass(frozen=True)
+class TextTowerSpec:
+    """A frozen CLIP text tower.
+
+    Attributes:
+        name: `"openai"` is ViT-B-16-quickgelu with OpenAI's weights; `"random"` is a small seeded tower with
+            CLIP's architecture and tokenizer and no knowledge of language, for machines without the weights.
+        path: File of the OpenAI weights; None takes them from the hub's cache or the hub.
+        width: Number of text features, and the random tower's width (OpenAI: 512).
+        layers: The random tower's depth (OpenAI: 12).
+        heads: The random tower's attention heads (OpenAI: 8).
+        seed: Seed of the random tower's weights.
+    """
+
+    name: Literal["openai", "random"] = "openai"
+    path: str | None = None
+    width: int = 512
+    layers: int = 12
+    heads: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a method is told about its surroundings.
+
+    Attributes:
+        num_classes: K, the ordered classes trained on; class k has name `class_names[k]`.
+        class_names: From least to most malignant, as prompts write them.
+        attribute_names: The rated attributes, as prompts write them, in the order of `Batch.attributes`; none
+            where a collection has no ratings.
+        image_shape: (slices, rows, columns); slices are the encoder's input channels.
+        encoder: The image encoder that every method of a run shares.
+        text_tower: The text tower that every vision-language method of a run shares.
+    """
+
+    num_classes: int
+    class_names: tuple[str, ...]
+    attribute_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    encoder: EncoderSpec
+    text_tower: TextTowerSpec
+
+    def __post_init__(self) -> None:
+        """Refuse a task that no method can work on."""
+        if self.num_classes < 2:
+            raise ValueError(f"a task needs at least two classes, not {self.num_classes}")
+        if len(self.class_names) != self.num_classes:
+            raise ValueError(f"{self.num_classes} classes but {len(self.class_names)} class names")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training material on one device.
+
+    Attributes:
+        images: Intensities in [0, 1], axes (batch, slice, row, column).
+        labels: Class indices 0..K-1.
+        attributes: Mean ratings over the nodule's readers, raw scales, in the order of `Task.attribute_names`.
+        trusted: Which of the attributes can be relied on (some of LIDC's were rated on inconsistent scales).
+        malignancy: Each reader's malignancy score, NaN where a nodule has fewer readers or none is known.
+        diameter_mm: Equivalent diameter by the readers' outlines, NaN where unknown.
+    """
+
+    images: Float[Tensor, "batch slices rows columns"]
+    labels: Int[Tensor, " batch"]
+    attributes: Float[Tensor, "batch attributes"]
+    trusted: Bool[Tensor, "batch attributes"]
+    malignancy: Float[Tensor, "batch readers"]
+    diameter_mm: Float[Tensor, " batch"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: slice | Int[Tensor, " rows"]) -> "Batch":
+        """Return some of the rows."""
+        return Batch(*(tensor[rows] for tensor in vars(self).values()))
+
+    def split(self, size: int) -> Iterator["Batch"]:
+        """Yield consecutive batches of at most `size` rows."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]

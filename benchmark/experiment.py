@@ -1,0 +1,171 @@
+"""All fits of a run: names them, reads the records that are there, and makes those that are missing."""
+
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from benchmark import plugins
+from benchmark.contracts import FoldData, InputError, Protocol, Row
+from benchmark.executor import execute, worker_device
+from benchmark.identity import Identity, fit_key
+from benchmark.recipe import Preset
+from benchmark.records import FitSpec, Found, Unusable
+from benchmark.run import Run
+from benchmark.runner import run_fit
+
+
+def name_fits(protocols: Sequence[Protocol], rows: Mapping[str, Row], folds: int, seeds: int) -> list[FitSpec]:
+    """Return every fit that the tables need, references first; protocols with one label set share theirs.
+
+    A reference has no weights to start, so it has one seed.
+    """
+    label_sets = list(dict.fromkeys(protocol.label_set for protocol in protocols))
+    ordered = sorted(rows.values(), key=lambda row: row.kind != "reference")
+    return [
+        FitSpec(label_set, row.key, fold, seed)
+        for row in ordered
+        for label_set in label_sets
+        for fold in range(folds)
+        for seed in range(1 if row.kind == "reference" else seeds)
+    ]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit as it travels to a worker: the plugins that must be loaded before the rest can be unpacked."""
+
+    plugins: tuple[Path, ...]
+    spec: FitSpec
+    packed: bytes
+
+    def run(self) -> str:
+        """Make the fit, in whatever process; return the status of its record."""
+        plugins.load(self.plugins)
+        folder, identity, row, data, preset, device = pickle.loads(self.packed)
+        run = Run(folder, identity)
+        return run_fit(run, self.spec, row, data, preset, torch.device(worker_device(device))).status
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """The fits of a run.
+
+    Attributes:
+        folder: The run's.
+        identity: What all fits share.
+        rows: What is made.
+        data: What a fit is given, by label set and fold.
+        specs: Every fit that is wanted.
+        preset: How to train.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
+        plugins: Files that define some of the rows.
+    """
+
+    folder: Path
+    identity: Identity
+    rows: Mapping[str, Row]
+    data: Mapping[tuple[str, int], FoldData]
+    specs: Sequence[FitSpec]
+    preset: Preset
+    device: str
+    plugins: tuple[Path, ...] = ()
+
+    @cached_property
+    def run(self) -> Run:
+        """The run folder.
+
+        Raises:
+            InputError: It holds another run.
+        """
+        return Run(self.folder.resolve(), self.identity)
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """What each row's records must have been made by."""
+        return {key: fit_key(self.identity, row) for key, row in self.rows.items()}
+
+    def read(self) -> tuple[Found, dict[FitSpec, str]]:
+        """Return every wanted fit's record, and why a record that is there cannot be used."""
+        found: Found = {}
+        unusable = {}
+        for spec in self.specs:
+            try:
+                found[spec] = self.run.read(spec, self.keys[spec.method])
+            except Unusable as error:
+                found[spec] = None
+                unusable[spec] = str(error)
+        return found, unusable
+
+    def train(
+        self, missing: Sequence[FitSpec], workers: int, scheduler: str | None, now: Callable[[int, int, str], None]
+    ) -> None:
+        """Make fits; their records are the result.
+
+        Args:
+            missing: Which.
+            workers: Local processes; 0 works in this one.
+            scheduler: Address of a dask scheduler to work on instead.
+            now: Called with the number done, their total and what is new.
+
+        Raises:
+            InputError: No scheduler answers.
+        """
+        now(0, len(missing), "starting")
+        finished = execute(Job.run, list(self._jobs(missing)), workers=workers, scheduler=scheduler)
+        try:
+            for done, (job, status) in enumerate(finished, start=1):
+                fit = f"{job.spec.method} {job.spec.label_set} fold {job.spec.fold}"
+                now(done, len(missing), f"{fit}: {status or 'its workers died'}")
+        except ConnectionError as error:
+            raise InputError(f"{error}; check the address given with --scheduler") from error
+
+    def set_aside(self, unusable: Mapping[FitSpec, str]) -> list[str]:
+        """Move records that cannot be used out of the way; return what to tell of them, a sentence a reason."""
+        told = []
+        for reason, specs in by_reason(unusable).items():
+            kept = [self.run.set_aside(spec) for spec in specs]
+            what = str(specs[0].path()) if len(specs) == 1 else f"{len(specs)} records, {specs[0].path()} first"
+            told.append(f"set aside {what}: {reason}; kept in {kept[0].parent}, made anew now")
+        return told
+
+    def _jobs(self, specs: Sequence[FitSpec]) -> Iterator[Job]:
+        for spec in specs:
+            data = self.data[spec.label_set, spec.fold]
+            content = self.run.folder, self.identity, self.rows[spec.method], data, self.preset, self.device
+            yield Job(self.plugins, spec, pickle.dumps(content))
+
+
+def done_fits(folder: Path, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset) -> set[FitSpec]:
+    """Return the fits whose results a folder holds, as far as can be told without the cohort; nothing is changed.
+
+    Raises:
+        InputError: The folder holds a run of another preset.
+    """
+    if not (folder / "run.json").exists():
+        return set()
+    stored = Run.open(folder).identity
+    tower = replace(preset.text_tower, path=None)
+    asked = replace(stored, recipe=preset.recipe, encoder=preset.encoder, text_tower=tower, folds=preset.folds)
+    run = Run(folder, asked)
+    keys = {key: fit_key(run.identity, row) for key, row in rows.items()}
+    done = set()
+    for spec in specs:
+        try:
+            record = run.read(spec, keys[spec.method])
+        except Unusable:
+            continue
+        if record is not None and record.status == "done":
+            done.add(spec)
+    return done
+
+
+def by_reason(unusable: Mapping[FitSpec, str]) -> dict[str, list[FitSpec]]:
+    """Group fits by why their records cannot be used."""
+    grouped: dict[str, list[FitSpec]] = {}
+    for spec, reason in unusable.items():
+        grouped.setdefault(reason, []).append(spec)
+    return grouped

@@ -1,0 +1,56 @@
+"""Files that appear whole or not at all, the one hash, and the hash of code."""
+
+import ast
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+
+def sha256(content: bytes | str) -> str:
+    """Return the SHA-256 of bytes, or of a text as UTF-8, in hexadecimal digits."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of `path` when it is whole and on disk, or never.
+
+    Written beside under a name that no other process can have, synced, renamed; folders are made as needed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with beside.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader, or a crash, sees all of it or nothing."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def code_hash(files: Iterable[Path]) -> str:
+    """Return a hash of Python files by their syntax: comments, docstrings, blanks and line endings do not count."""
+    return sha256("\0".join(_syntax(path.read_text(encoding="utf-8")) for path in files))
+
+
+@cache
+def _syntax(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            match node.body:
+                case [ast.Expr(ast.Constant(str())), *rest]:
+                    node.body = rest or [ast.Pass()]
+    return ast.unparse(tree)

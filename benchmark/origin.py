@@ -1,0 +1,113 @@
+"""What a run says about itself at the head of every table, and the files that it leaves."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmark.console import print_table
+from benchmark.contracts import Cohort, Json, Row
+from benchmark.files import sha256, write_atomically
+from benchmark.identity import Identity
+from benchmark.render import csv_text, latex, markdown
+from benchmark.tables import Table
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What every number of a run rests on.
+
+    Attributes:
+        cohort: The nodules.
+        identity: What all fits of the run share.
+        rule_note: How a class is made from the mean malignancy.
+        seeds: Trainings per fold.
+        rows: What stands in the tables.
+    """
+
+    cohort: Cohort
+    identity: Identity
+    rule_note: str
+    seeds: int
+    rows: Sequence[Row]
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a row uses the text tower."""
+        return any(row.reads_text for row in self.rows)
+
+    def notes(self) -> list[str]:
+        """Say what the numbers are, for the head of every table."""
+        recipe, cohort = self.identity.recipe, self.cohort
+        notes = [cohort.note]
+        if (came := cohort.provenance.preparation) is not None:
+            kind = "The whole collection" if len(cohort) == came.known else "A partial cohort"
+            notes.append(f"{kind}: {len(cohort):,} of the {came.known:,} nodules of {cohort.collection}.")
+        if cohort.provenance.sample is not None:
+            notes.append("A small sample for testing the machinery: these numbers mean nothing.")
+        channels = "-".join(map(str, self.identity.encoder.channels))
+        epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
+        notes.append(
+            f"Preset {self.identity.preset}: resnet18 with stages {channels}, {epochs}, the last "
+            "epoch tested; no epoch or seed was chosen by a test fold."
+        )
+        if changed := self.identity.settings:
+            settings = ", ".join(f"{name} = {value}" for name, value in changed.items())
+            notes.append(f"Changed by hand: {settings}.")
+        if self.reads_text and self.identity.text_tower.name == "random":
+            notes.append(
+                "Text tower: random weights. Rows that read text show what their losses do, "
+                "not what CLIP knows of language."
+            )
+        elif self.reads_text:
+            notes.append("Text tower: OpenAI's CLIP ViT-B/16, frozen.")
+        rule = f"label rule {self.identity.label_rule!r}: {self.rule_note}"
+        if (cohort.given_labels >= 0).all():
+            rule = "classes as the collection gives them"
+        notes.append(
+            f"{len(cohort):,} nodules of {len(set(cohort.patient_ids)):,} patients; {rule}; "
+            f"cohort {self.identity.cohort[:12]}."
+        )
+        of_seeds = f" of {self.seeds} seeds each" if self.seeds > 1 else ""
+        notes.append(
+            f"Percent, mean ± sample standard deviation (ddof=1) over {self.identity.folds} patient-disjoint "
+            f"folds{of_seeds}; bold: best of the methods."
+        )
+        return notes
+
+    def tag(self) -> str:
+        """Return the shortest honest description, for places without room for the notes."""
+        tower = f", {self.identity.text_tower.name} text tower" if self.reads_text else ""
+        return f"{self.cohort.source}, preset {self.identity.preset}{tower}"
+
+    def columns(self) -> dict[str, str]:
+        """Return the same in short, for each line of a CSV."""
+        return {
+            "source": self.cohort.source,
+            "preset": self.identity.preset,
+            "text_tower": self.identity.text_tower.name,
+            "label_rule": self.identity.label_rule,
+            "cohort": self.identity.cohort,
+        }
+
+
+def folder_name(preset: str, source: str, label_rule: str, settings: Mapping[str, Json]) -> str:
+    """Return the name of a run's folder where none is given; settings changed by hand make a folder of their own.
+
+    >>> folder_name("quick", "phantom", "published", {"clip_lung.alpha": 0.5})
+    'quick-phantom-published-clip_lung.alpha=0.5'
+    """
+    changed = "".join(f"-{name}={value}" for name, value in settings.items())
+    if not re.fullmatch(r"[\w.=-]{,100}", changed):
+        changed = f"-{sha256(changed)[:12]}"
+    return f"{preset}-{source}-{label_rule}{changed}"
+
+
+def write_table(folder: Path, name: str, table: Table, origin: Origin, out: Console) -> None:
+    """Write one table as Markdown, CSV and LaTeX, and print it."""
+    write_atomically(folder / f"{name}.md", markdown(table, origin.notes()))
+    write_atomically(folder / f"{name}.tex", latex(table, origin.notes()))
+    write_atomically(folder / f"{name}.csv", csv_text(table, origin.columns()))
+    print_table(out, table, origin.tag())

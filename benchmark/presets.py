@@ -1,0 +1,156 @@
+"""Which settings a run is made with: a built-in preset or the user's own file, and the command line's changes."""
+
+import argparse
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from benchmark.choose import choose
+from benchmark.contracts import InputError, Json, Row, Setting, TextTowerSpec
+from benchmark.recipe import PRESETS, Preset
+from benchmark.tomlfile import TomlFile, plain
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the command line changes of a preset; None leaves it as it is."""
+
+    folds: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    text_tower: str | None = None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Changes":
+        """Return those of a command line."""
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+
+def resolve(name: str, device: str, changes: Changes) -> tuple[str, Preset]:
+    """Return the preset's name and the preset, with the command line's changes in both.
+
+    Args:
+        name: A built-in preset, `auto` or a TOML file.
+        device: What `auto` goes by.
+        changes: Of the command line. Those of the recipe are named behind the preset's name, since they make
+            another run: `quick-epochs=10`.
+
+    Raises:
+        InputError: No such preset, or a file that is none: the file, the line and the key.
+    """
+    if name == "auto":
+        name = "paper" if device.startswith("cuda") else "quick"
+    if name.endswith(".toml"):
+        preset, name = read(Path(name).expanduser()), Path(name).stem
+        if name in PRESETS:
+            raise InputError(f"a preset file may not be called {name}.toml, like the built-in preset; rename it")
+    else:
+        preset = PRESETS[choose("preset", name, [*PRESETS, "auto"], "or the path of a .toml file")]
+    given = {key: value for key in ("epochs", "batch_size", "lr") if (value := getattr(changes, key)) is not None}
+    changed = {key: value for key, value in given.items() if getattr(preset.recipe, key) != value}
+    name += "".join(f"-{key}={value:g}" for key, value in changed.items())
+    preset = replace(preset, recipe=replace(preset.recipe, **changed))
+    if changes.folds is not None:
+        preset = replace(preset, folds=changes.folds)
+    if changes.text_tower is not None:
+        preset = replace(preset, text_tower=_tower(changes.text_tower, preset))
+    return name, preset
+
+
+def _tower(name: str, preset: Preset) -> TextTowerSpec:
+    if name == "openai":
+        return TextTowerSpec(name="openai")
+    if name == "random":
+        if preset.text_tower.name == "random":
+            return preset.text_tower
+        return TextTowerSpec(name="random", width=preset.encoder.width)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise InputError(f"--text-tower {name!r} is neither 'openai', 'random' nor a file")
+    return TextTowerSpec(name="openai", path=str(path.resolve()))
+
+
+def read(path: Path) -> Preset:
+    """Read a user's preset: `base`, the built-in preset that it changes, and what it changes.
+
+    Raises:
+        InputError: The file, the line, the key, and what is wrong there.
+    """
+    file = TomlFile(path)
+    names = {field.name for field in fields(Preset)}
+    file.only((), names | {"base"})
+    if (base := file.data.get("base")) not in PRESETS:
+        file.fail(("base",), f"must name the preset that this one changes: {', '.join(PRESETS)}")
+    content: dict[str, Json] = msgspec.to_builtins(PRESETS[base])
+    for name in file.data.keys() - {"base"}:
+        value, part = plain(file.get((name,))), content[name]
+        if isinstance(part, dict):
+            file.mapping((name,))
+            file.only((name,), set(part))
+        content[name] = part | value if isinstance(part, dict) and isinstance(value, dict) else value
+    try:
+        preset = msgspec.convert(content, Preset)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$.")
+        key = tuple(part.partition("[")[0] for part in place.removesuffix("`").split("."))
+        file.fail(key, f"{problem[0].lower()}{problem[1:]}, not {plain(file.get(key))!r}")
+    for key, is_right, wanted in _sense(preset):
+        if not is_right:
+            file.fail(key, f"must be {wanted}")
+    return preset
+
+
+def _sense(preset: Preset) -> list[tuple[tuple[str, str], bool, str]]:
+    """Return what no type can say: the key, whether it holds, and what it must be."""
+    encoder, tower, (low, high) = preset.encoder, preset.text_tower, preset.recipe.window_hu
+    return [
+        (("recipe", "window_hu"), low < high, "a lower and an upper end in Hounsfield units"),
+        (("encoder", "channels"), min(encoder.channels) >= 2, "four numbers of 2 or more"),
+        (("encoder", "layers"), min(encoder.layers) >= 1, "four numbers of 1 or more"),
+        (("text_tower", "layers"), tower.layers >= 1, "1 or more"),
+        (("text_tower", "heads"), tower.heads >= 1 and tower.width % tower.heads == 0, "a divisor of the width"),
+    ]
+
+
+def parse_settings(texts: Sequence[str], rows: Mapping[str, Row]) -> tuple[dict[str, Row], dict[str, Json]]:
+    """Apply `--set row.name=value` to the rows.
+
+    Returns:
+        The rows, and the changes as a run's identity keeps them, by `row.name`.
+
+    Raises:
+        InputError: No such row or hyperparameter, or a value of another kind than the default.
+    """
+    changed, kept = dict(rows), dict[str, Json]()
+    for text in texts:
+        place, equals, value = text.partition("=")
+        key, dot, name = place.strip().partition(".")
+        if not (equals and dot):
+            raise InputError(f"--set {text!r}: write row.name=value, such as clip_lung.alpha=0.5")
+        row = rows[choose("row", key, [key for key, row in rows.items() if row.defaults])]
+        choose(f"hyperparameter of {key}", name, row.defaults)
+        setting = _setting(text, value.strip(), row.settings[name])
+        changed[key] = replace(changed[key], hyperparameters={**changed[key].hyperparameters, name: setting})
+        kept[f"{key}.{name}"] = list(setting) if isinstance(setting, tuple) else setting
+    return changed, dict(sorted(kept.items()))
+
+
+def _setting(text: str, value: str, now: object) -> Setting:
+    """Read a value as TOML; a bare word is a text."""
+    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    found: Setting = value
+    try:
+        read_so = plain(tomllib.loads(f"value = {value}", parse_float=Decimal)["value"])
+        found = msgspec.convert(read_so, bool | int | float | str | tuple[bool | int | float | str, ...])
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError):  # a bare word
+        pass
+    if type(now) is float and type(found) is int:
+        found = float(found)
+    if type(now) in kind and type(found) is not type(now):
+        raise InputError(f"--set {text!r}: must be {kind[type(now)]}, like the default {now!r}")
+    return found

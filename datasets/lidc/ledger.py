@@ -1,0 +1,45 @@
+"""Ledger: the hash of each slice at its first reading, so that a changed slice never makes a silent crop."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmark.files import write_atomically
+from datasets.dicom.files import Fault
+from datasets.dicom.headers import Slice
+from datasets.dicom.images import Image, image_hash, read_images
+
+CHANGED = "its pixels are not those of its first reading"
+
+
+class Ledger:
+    """The hash of each slice at its first reading, by SOP instance UID."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.hashes = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.is_file() else {}
+
+    def agrees(self, one: Slice, image: Image) -> bool:
+        """Return whether a slice is what it was at its first reading, which this may be."""
+        found = image_hash(image)
+        return self.hashes.setdefault(one.sop_uid, found) == found
+
+    def write(self) -> None:
+        """Keep it."""
+        write_atomically(self.path, json.dumps(self.hashes, indent=0, sort_keys=True))
+
+
+def changed(root: Path, slices: Sequence[Slice], ledger: Path) -> list[Fault]:
+    """Read again every slice that was read before; return those that are not what they were."""
+    first = Ledger(ledger)
+    wanted = [one for one in slices if one.sop_uid in first.hashes]
+    faults = [
+        Fault(f"{ledger.stem}, SOP instance {uid}", "is no longer there, or no longer readable")
+        for uid in first.hashes.keys() - {one.sop_uid for one in wanted}
+    ]
+    for one, image in read_images(root, wanted):
+        if isinstance(image, str) or not first.agrees(one, image):
+            faults.append(Fault(one.label, image if isinstance(image, str) else CHANGED))
+    return faults

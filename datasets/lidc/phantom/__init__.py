@@ -1,0 +1,1 @@
+"""Phantom: nodules as a CT scanner might show them, rendered from the radiologists' outlines and ratings."""

@@ -1,0 +1,157 @@
+"""Series: the nodules of one CT series as crops, and what kept others from being made.
+
+A nodule is made only if every slice that its crop needs is there and sound: no crop is interpolated across a gap. Of
+a series only those slices are read. Row and column indices are the readers'; z is ImagePositionPatient's. Rows must
+be as far apart as the database says; columns may differ, and the crop is a cube in the world all the same.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from jaxtyping import Int16
+
+from benchmark.files import replacing
+from datasets import crops
+from datasets.crops import SIZE, Box, Crop, Grid
+from datasets.dicom.files import Fault
+from datasets.dicom.headers import Slice
+from datasets.dicom.images import Image, image_hash, read_images
+from datasets.lidc import matching
+from datasets.lidc.geometry import crop_of
+from datasets.lidc.ledger import CHANGED, Ledger
+from datasets.lidc.matching import SPACING_TOLERANCE
+from datasets.lidc.nodules import Nodule
+
+Volumes = Int16[np.ndarray, "nodules 32 32 32"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Nodules of one scan, and where all is that concerns its series.
+
+    Attributes:
+        nodules: At least one.
+        slices: Whatever was found of the series.
+        root: What the slices' places are relative to.
+        part: The file that keeps the outcome.
+        ledger: The file that keeps the hash of each slice from its first reading.
+    """
+
+    nodules: tuple[Nodule, ...]
+    slices: tuple[Slice, ...]
+    root: Path
+    part: Path
+    ledger: Path
+
+    def __len__(self) -> int:
+        return len(self.nodules)
+
+
+@dataclass
+class Outcome:
+    """What came of a series.
+
+    Attributes:
+        made: Ids of the nodules that were made.
+        left_out: Why others were not, by id.
+        faults: Files of the series that cannot be used.
+    """
+
+    made: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def crop(job: Job) -> tuple[Volumes, Outcome]:
+    """Return the crops of the nodules that can be made; they are made once and kept in the job's part file."""
+    kept = load(job.part)
+    if kept is None:
+        kept = make(job)
+        outcome = json.dumps(msgspec.to_builtins(kept[1]))  # json, since a file's name may be no UTF-8
+        with replacing(job.part) as file:
+            np.savez(file, volumes=kept[0], outcome=np.array(outcome))
+    return kept
+
+
+def load(part: Path) -> tuple[Volumes, Outcome] | None:
+    """Return what a part file keeps, or None where there is no whole one."""
+    try:
+        with part.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return stored["volumes"], msgspec.convert(json.loads(str(stored["outcome"])), Outcome)
+    except Exception:  # whatever is wrong with it, it is made again
+        return None
+
+
+def make(job: Job) -> tuple[Volumes, Outcome]:
+    """Read the slices that the nodules need, and crop."""
+    scan = job.nodules[0].scan
+    slices = matching.alike(job.slices, scan)
+    outcome = Outcome(faults=[Fault(one.label, one.problem) for one in slices if one.problem])
+    at, astray = matching.levels(slices, scan)
+    outcome.faults += [
+        Fault(one.label, f"z {one.position_mm[2]:g} mm is no slice of the scan") for one in astray if not one.problem
+    ]
+    grid = matching.grid(slices, scan)
+    crop_for = {nodule.id: _crop(nodule, grid) for nodule in job.nodules}
+    parts = {name: _Part(crops.box_of(crop, grid)) for name, crop in crop_for.items()}
+    wrong = _fill(job, at, list(parts.values()), outcome.faults)
+    made = []
+    for name, part in parts.items():
+        bad = sorted(part.levels & wrong.keys())
+        if bad:
+            more = f" ({len(bad)} of its {len(part.levels)} slices)"
+            outcome.left_out[name] = f"the slice at z {scan.slice_z_mm[bad[0]]:g} mm: {wrong[bad[0]]}{more}"
+        else:
+            outcome.made.append(name)
+            made.append(np.rint(crops.resample(part.hu, grid.part(part.box), crop_for[name])).astype(np.int16))
+    return np.stack(made) if made else np.empty((0, SIZE, SIZE, SIZE), dtype=np.int16), outcome
+
+
+class _Part:
+    """What a nodule's crop needs of a scan, as it is filled slice by slice."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        self.levels = set(range(box[0].start, box[0].stop))
+        self.hu = np.full([side.stop - side.start for side in box], np.nan, dtype=np.float32)
+
+    def put(self, level: int, image: Image) -> None:
+        """Take what is needed of the scan's slice of this index."""
+        if level in self.levels:
+            self.hu[level - self.box[0].start] = image[self.box[1:]]
+
+
+def _crop(nodule: Nodule, grid: Grid) -> Crop:
+    """Return the nodule's crop; where columns are further apart than rows, its centre and volume follow."""
+    crop = crop_of(nodule)
+    stretch = np.array([1.0, *(grid.spacing_mm[1:] / nodule.scan.pixel_spacing_mm)])
+    if np.abs(stretch - 1).max() <= SPACING_TOLERANCE:
+        return crop
+    return Crop(crop.centre_mm * stretch, crop.side_mm * float(stretch.prod()) ** (1 / 3))
+
+
+def _fill(job: Job, at: dict[int, list[Slice]], parts: Sequence[_Part], faults: list[Fault]) -> dict[int, str]:
+    """Read every slice that a part needs into the parts; return what is wrong, by index of the scan's slice."""
+    needed = set[int]().union(*(part.levels for part in parts))
+    wrong = {level: next((one.problem for one in at.get(level, ()) if one.problem), "missing") for level in needed}
+    level_of = {one: level for level in needed & at.keys() for one in at[level] if not one.problem}
+    ledger, first, twice = Ledger(job.ledger), dict[int, str](), dict[int, str]()
+    for one, image in read_images(job.root, level_of):
+        level = level_of[one]
+        if not isinstance(image, str) and not ledger.agrees(one, image):
+            image = CHANGED
+        if isinstance(image, str):
+            faults.append(Fault(one.label, image))
+            wrong[level] = image
+        elif first.setdefault(level, image_hash(image)) == image_hash(image):
+            for part in parts:
+                part.put(level, image)
+        else:
+            faults.append(Fault(one.label, "another image stands at the same z"))
+            twice[level] = "two different images stand there"
+    ledger.write()
+    return {level: reason for level, reason in wrong.items() if level not in first} | twice

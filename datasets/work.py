@@ -1,0 +1,63 @@
+"""Work: a `map` in this process or over several, and what a full disk is told as."""
+
+import errno
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from benchmark.contracts import InputError
+
+Progress = Callable[[int, int], None]
+"""Is called with the number of things done and their total."""
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+@runtime_checkable
+class Map(Protocol):
+    """`map` over one iterable: results in order, as they come."""
+
+    def __call__(self, function: Callable[[Given], Made], given: Iterable[Given], /) -> Iterator[Made]:
+        """Yield what the function makes of each."""
+        ...
+
+
+@contextmanager
+def mapping(workers: int) -> Iterator[Map]:
+    """Give `map` in this process, or over some worker processes, which start nothing more once the block is left.
+
+    Raises:
+        InputError: A worker process died.
+    """
+    if workers == 1:
+        yield map
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool.map
+    except BrokenProcessPool as error:
+        raise InputError("a worker process died, of too little memory perhaps: try again with fewer workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Say in a sentence that the disk is full; all that is on it whole is kept.
+
+    Raises:
+        InputError: No space is left below the folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"no space left below {folder}: make room and run the same command again; it goes on from there"
+            ) from error
+        raise

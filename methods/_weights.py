@@ -1,0 +1,97 @@
+"""OpenAI's weights of CLIP ViT-B/16: where they come from, and whether a file holds them.
+
+open_clip would take other weights of the same shape without a word, so all that it does not notice is checked here.
+Whatever is wrong with the weights is the user's input, and is refused before any training.
+"""
+
+import logging
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmark.contracts import InputError
+
+_HUB_REPOSITORY = "timm/vit_base_patch16_clip_224.openai"
+_HUB_FILE = "open_clip_model.safetensors"
+_REMEDY = (
+    f"get {_HUB_FILE} of {_HUB_REPOSITORY} from the Hugging Face hub, or OpenAI's own ViT-B-16.pt, "
+    "and name it with --text-tower PATH"
+)
+_ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # numbers among the weights of OpenAI's archive
+
+
+def openai_weights(path: str | None, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return OpenAI's weights.
+
+    Args:
+        path: Their file; None takes them from the hub's cache or the hub.
+        expected: Names and shapes of the model's weights.
+
+    Raises:
+        InputError: They cannot be had (no such file, a damaged one, no answer from the hub), or the file holds
+            others: of another shape, by somebody else, or untrained.
+    """
+    file = Path(path) if path is not None else _hub_file()
+    weights = _read(file)
+    _check(file, weights, expected)
+    return weights
+
+
+def _hub_file() -> Path:
+    """Return the weights in the hub's cache, after downloading them if need be."""
+    from huggingface_hub import hf_hub_download
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a word on each retry would bury ours
+    try:
+        return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE, local_files_only=True))
+    except OSError:  # not in the cache
+        pass
+    try:
+        return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE))
+    except Exception as error:  # the hub's client lets through errors of the network, the disk and its own
+        raise InputError(
+            f"OpenAI's CLIP weights are not in the hub's cache and the hub does not answer: {_REMEDY}"
+        ) from error
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """Read safetensors, a pickled state dict, or OpenAI's TorchScript archive."""
+    from open_clip.factory import load_state_dict
+
+    if not file.is_file():
+        raise InputError(f"the text tower's weights {file} are not a file: {_REMEDY}")
+    try:
+        if not _is_torchscript(file):
+            return dict(load_state_dict(str(file)))
+        with warnings.catch_warnings():  # torch.load refuses such a file unless it may run any code
+            warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated; the archive is what it is
+            archive: torch.jit.ScriptModule = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
+        return {name: weight for name, weight in archive.state_dict().items() if name not in _ARCHIVE_EXTRAS}
+    except Exception as error:  # a damaged or foreign file can raise anything in any of the three readers
+        raise InputError(f"cannot read CLIP weights from {file}: {_REMEDY}") from error
+
+
+def _is_torchscript(file: Path) -> bool:
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def _check(file: Path, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not OpenAI's ViT-B/16."""
+    for name in sorted(expected.keys() | weights.keys()):
+        found, needed = (tuple(d[name].shape) if name in d else "absent" for d in (weights, expected))
+        if found != needed:
+            raise InputError(f"{file} does not hold CLIP ViT-B/16: {name} is {found}, not {needed}; {_REMEDY}")
+    projection = weights["text_projection"].float()
+    if not torch.equal(projection, projection.half().float()):
+        # OpenAI released half-precision weights. Others of the same shape were trained with plain GELU.
+        raise InputError(f"{file} fits CLIP ViT-B/16 but is not OpenAI's (its weights are no half floats): {_REMEDY}")
+    scale = float(weights["logit_scale"].float().exp())
+    if abs(scale - 100) > 1:
+        raise InputError(f"{file} holds untrained weights (exp(logit_scale) is {scale:.2f}, not 100): {_REMEDY}")

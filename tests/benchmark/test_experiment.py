@@ -1,0 +1,128 @@
+import pickle
+import random
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import methods
+from benchmark import plugins, references
+from benchmark.contracts import InputError, Provenance, Row
+from benchmark.experiment import Experiment, Job, by_reason, name_fits
+from benchmark.identity import fit_key
+from benchmark.records import FitSpec
+from benchmark.run import RunMetadata
+from fakes import IDENTITY, LINEAR, PRESET, A, B, C, fold_data, make_cohort
+
+PRIOR = references.ROWS["majority"]
+
+
+def test_protocols_with_one_label_set_share_their_fits_and_references_come_first():
+    specs = name_fits([A, B, C], {"linear": LINEAR, "majority": PRIOR}, folds=2, seeds=2)
+    assert specs[:4] == [
+        FitSpec("three", "majority", 0, 0),
+        FitSpec("three", "majority", 1, 0),
+        FitSpec("two", "majority", 0, 0),
+        FitSpec("two", "majority", 1, 0),
+    ]
+    assert len(specs) == len(set(specs)) == 4 + 2 * 2 * 2
+    assert {(spec.label_set, spec.fold, spec.seed) for spec in specs[4:]} == {
+        (label_set, fold, seed) for label_set in ("three", "two") for fold in (0, 1) for seed in (0, 1)
+    }
+    assert name_fits([A], {"linear": LINEAR}, 1, 1) == [FitSpec("three", "linear", 0, 0)]
+    assert [spec.method for spec in name_fits([A], {"linear": LINEAR, "b": replace(LINEAR, key="b")}, 1, 1)] == [
+        "linear",
+        "b",
+    ]
+
+
+@pytest.fixture
+def experiment(tmp_path) -> Experiment:
+    cohort = make_cohort()
+    rows = {"majority": PRIOR, "linear": LINEAR}
+    specs = name_fits([A], rows, folds=2, seeds=2)
+    data = {("three", fold): fold_data(cohort) for fold in (0, 1)}
+    made = Experiment(tmp_path / "run", IDENTITY, rows, data, specs, PRESET, "cpu")
+    made.run.start("command", RunMetadata({}, "cpu", "", Provenance(None, "", None)))
+    return made
+
+
+def train(experiment: Experiment, specs=None) -> list[tuple[int, int, str]]:
+    told = []
+    experiment.train(specs or experiment.specs, 0, None, lambda *now: told.append(now))
+    return told
+
+
+def test_what_is_missing_is_made_and_then_found(experiment):
+    found, unusable = experiment.read()
+    assert list(found) == list(experiment.specs) and set(found.values()) == {None} and unusable == {}
+    told = train(experiment)
+    assert told[0] == (0, 6, "starting") and told[1] == (1, 6, "majority three fold 0: done")
+    assert [now[0] for now in told] == list(range(7))
+    found, unusable = experiment.read()
+    assert {record.status for record in found.values()} == {"done"} and unusable == {}
+    assert all(record.spec == spec for spec, record in found.items())
+
+
+def test_each_fit_is_made_of_its_own_row_and_fold_data(experiment):
+    short = fold_data(make_cohort(), test=np.array([29]), test_labels=np.array([2]), test_ids=("n29",))
+    experiment.data["three", 1] = short
+    train(experiment)
+    found, _ = experiment.read()
+    assert {spec.fold: len(record.labels) for spec, record in found.items()} == {0: 10, 1: 1}
+    assert {spec.method: record.kind for spec, record in found.items()} == {"majority": "reference", "linear": "paper"}
+
+
+def test_a_record_that_cannot_be_used_counts_as_missing_and_says_why(experiment):
+    train(experiment)
+    damaged, stale = experiment.specs[0], experiment.specs[2]
+    experiment.run.path(damaged).write_bytes(b"?")
+    record = experiment.run.read(stale)
+    experiment.run.write(replace(record, key="old"))
+    found, unusable = experiment.read()
+    assert found[damaged] is None and found[stale] is None
+    assert unusable.keys() == {damaged, stale} and "damaged" in unusable[damaged]
+    assert unusable[stale] == "made by other code or settings of its row"
+    assert sum(record is not None for record in found.values()) == 4
+
+
+def test_reasons_are_told_once_with_all_their_fits():
+    one, two, three = (FitSpec("three", "ce", fold, 0) for fold in range(3))
+    assert by_reason({one: "old", two: "edited", three: "old"}) == {"old": [one, three], "edited": [two]}
+
+
+def test_a_changed_hyperparameter_makes_a_rows_records_stale(experiment):
+    train(experiment)
+    changed = replace(LINEAR, hyperparameters={"spoil": "x"})
+    again = replace(experiment, rows={"majority": PRIOR, "linear": changed})
+    _, unusable = again.read()
+    assert {spec.method for spec in unusable} == {"linear"} and len(unusable) == 4
+    assert again.keys["linear"] == fit_key(IDENTITY, changed) != experiment.keys["linear"]
+
+
+def test_a_folder_of_another_run_is_refused_before_anything_is_read(experiment):
+    train(experiment)
+    with pytest.raises(InputError, match="another cohort"):
+        replace(experiment, identity=replace(IDENTITY, cohort="xyz")).read()
+
+
+def test_a_job_loads_its_plugins_before_it_unpacks_the_rest(experiment, tmp_path, monkeypatch):
+    plugin = tmp_path / "random.py"  # a name that anybody may give
+    plugin.write_text("from fakes import Linear\nimport methods\n\nclass Mine(Linear):\n    title = 'Mine'\n")
+    plugins.load([plugin])
+    name = next(name for name, m in sys.modules.items() if getattr(m, "__file__", None) == str(plugin))
+    row = Row("mine", "Mine", "plugin", sys.modules[name].Mine)
+    monkeypatch.delitem(sys.modules, name)
+    assert hasattr(random, "shuffle")  # nobody's place was taken
+    plugins.load([plugin])
+    row = replace(row, make=sys.modules[name].Mine)
+    spec = FitSpec("three", "mine", 0, 0)
+    content = tmp_path / "run", IDENTITY, row, experiment.data["three", 0], PRESET, "cpu"
+    job = Job((plugin,), spec, pickle.dumps(content))
+    monkeypatch.delitem(sys.modules, name)  # as in a fresh worker
+    assert job.run() == "done"
+
+
+def test_the_command_line_may_ask_for_a_variant_of_a_builtin_row():
+    assert {"paper", "ablation", "added", "variant"} == {row.kind for row in methods.ROWS.values()}

@@ -1,0 +1,195 @@
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import methods
+from benchmark import identity
+from benchmark.contracts import EncoderSpec, Row, Task, TextTowerSpec
+from benchmark.identity import Identity, commit, fit_key, identity_of, plain_settings
+from benchmark.recipe import Preset, Recipe
+from benchmark.references import ROWS as REFERENCES
+from fakes import IDENTITY, LINEAR, PRESET, Linear, make_cohort
+
+ROOT = identity.ROOT
+FOLD_OF = np.arange(30) % 5
+
+
+def made(
+    cohort=None, fold_of=FOLD_OF, rule: str = "published", name: str = "quick", preset: Preset = PRESET, **settings
+):
+    return identity_of(cohort or make_cohort(), fold_of, rule, name, preset, settings)
+
+
+def test_a_runs_identity_says_what_was_asked_for():
+    found = made(make_cohort(collection="Mine", source="dicom", content_hash="xyz"), **{"ce.x": 1})
+    assert (found.collection, found.source, found.cohort, found.nodules) == ("Mine", "dicom", "xyz", 30)
+    assert (found.label_rule, found.preset, found.folds) == ("published", "quick", 5)
+    assert (found.recipe, found.encoder, found.settings) == (PRESET.recipe, PRESET.encoder, {"ce.x": 1})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cohort": make_cohort(content_hash="other")},
+        {"cohort": make_cohort(source="dicom")},
+        {"cohort": make_cohort(collection="Mine")},
+        {"cohort": make_cohort(29)},
+        {"fold_of": (np.arange(30) + 1) % 5},
+        {"rule": "text"},
+        {"name": "paper"},
+        {"preset": replace(PRESET, folds=10)},
+        {"preset": replace(PRESET, encoder=EncoderSpec(stem="deep"))},
+        {"preset": replace(PRESET, text_tower=TextTowerSpec(name="random"))},
+        {"preset": replace(PRESET, text_tower=TextTowerSpec(seed=1))},
+        {"clip_lung.alpha": 0.5},
+        *({"preset": replace(PRESET, recipe=replace(PRESET.recipe, **{name: value}))} for name, value in {
+            "epochs": 3, "batch_size": 9, "lr": 0.1, "warmup": 0.5, "momentum": 0.5, "nesterov": True,
+            "weight_decay": 0.1, "augment": False, "window_hu": (-900.0, 400.0),
+        }.items()),
+    ],
+    ids=lambda change: str(change)[:60],
+)  # fmt: skip
+def test_another_setting_is_another_identity_and_another_key(change):
+    assert made(**change) != made()
+    assert fit_key(made(**change), LINEAR) != fit_key(made(), LINEAR)
+
+
+def test_every_part_of_a_recipe_is_part_of_the_identity():
+    assert {f.name for f in fields(Recipe)} == set(made().plain()["recipe"])
+
+
+def test_the_place_of_the_towers_file_and_the_integers_width_do_not_count():
+    moved = replace(PRESET, text_tower=TextTowerSpec(path="/somewhere/ViT-B-16.pt"))
+    assert made(preset=moved) == made() and made().text_tower.path is None
+    assert made(fold_of=FOLD_OF.astype(np.int32)) == made()
+
+
+def test_the_fold_assignment_is_sha_256_of_little_endian_numbers():
+    import hashlib
+
+    content = b"".join(int(fold).to_bytes(8, "little") for fold in FOLD_OF)
+    assert made().fold_assignment == hashlib.sha256(content).hexdigest()
+
+
+def test_an_identity_as_plain_data_has_every_part_and_no_path():
+    content = made().plain()
+    assert content.keys() == {f.name for f in fields(Identity)}
+    assert content["recipe"]["lr"] == PRESET.recipe.lr and content["encoder"]["stem"] == "3x3"
+    assert content["text_tower"] == {"name": "openai", "width": 512, "layers": 12, "heads": 8, "seed": 0}
+
+
+def test_settings_are_all_hyperparameters_with_functions_by_name():
+    class Called(Linear):
+        def __init__(self, task: Task, link=np.linalg.norm, other=made, scale: float = 2.0, losses=("a", "b")) -> None:
+            super().__init__(task)
+
+    row = Row("called", "Called", "plugin", Called, {"scale": 3.0})
+    assert plain_settings(row) == {
+        "link": "numpy.linalg.norm",
+        "other": f"{__name__}.made",
+        "scale": 3.0,
+        "losses": ["a", "b"],
+    }
+
+
+def test_another_hyperparameter_is_another_key():
+    assert fit_key(IDENTITY, replace(LINEAR, hyperparameters={"spoil": "x"})) != fit_key(IDENTITY, LINEAR)
+    assert fit_key(IDENTITY, replace(LINEAR, hyperparameters={"spoil": ""})) == fit_key(IDENTITY, LINEAR)  # the default
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A copy of the code that a key covers, which a test may change."""
+    for package in ("benchmark", "methods"):
+        for path in (ROOT / package).rglob("*.py"):
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(identity, "ROOT", tmp_path)
+    for name, module in list(sys.modules.items()):
+        place = getattr(module, "__file__", None)
+        if name.partition(".")[0] in ("benchmark", "methods") and place and Path(place).is_relative_to(ROOT):
+            monkeypatch.setattr(module, "__file__", str(tmp_path / Path(place).relative_to(ROOT)))
+    return tmp_path
+
+
+def keys() -> dict[str, str]:
+    return {key: fit_key(IDENTITY, row) for key, row in (methods.ROWS | REFERENCES).items()}
+
+
+def changed_rows(checkout: Path, file: str, more: str) -> set[str]:
+    before = keys()
+    path = checkout / file
+    path.write_text(path.read_text() + more)
+    after = keys()
+    return {key for key in before if before[key] != after[key]}
+
+
+REFERENCE_KEYS = {"majority", "log_diameter", "ratings_forest"}
+
+
+@pytest.mark.parametrize(
+    "file", [f"benchmark/{name}" for name in ("trainer.py", "batches.py", "runner.py", "contracts/methods.py")]
+)
+def test_changed_training_code_is_another_key_for_every_method(checkout, file):
+    assert changed_rows(checkout, file, "\nchanged = 1\n") == methods.ROWS.keys()
+
+
+def test_a_changed_loss_is_another_key_for_its_own_rows_alone(checkout):
+    assert changed_rows(checkout, "methods/poisson.py", "\nchanged = 1\n") == {
+        key for key, row in methods.ROWS.items() if row.make.__module__ == "methods.poisson"
+    }
+
+
+def test_a_changed_shared_part_is_another_key_for_all_that_read_it(checkout):
+    changed = changed_rows(checkout, "methods/_tower.py", "\nchanged = 1\n")
+    assert {key for key, row in methods.ROWS.items() if row.reads_text} <= changed
+    assert not {"ce", "poisson", "corf"} & changed
+    assert changed_rows(checkout, "methods/_encoder.py", "\nchanged = 1\n") == methods.ROWS.keys()
+
+
+def test_changed_references_leave_methods_alone(checkout):
+    assert changed_rows(checkout, "benchmark/references.py", "\nchanged = 1\n") == REFERENCE_KEYS
+
+
+@pytest.mark.parametrize("file", ["benchmark/trainer.py", "methods/ce.py", "benchmark/references.py"])
+def test_a_changed_comment_is_no_other_key(checkout, file):
+    assert changed_rows(checkout, file, "\n# a comment\n") == set()
+
+
+def test_the_registry_and_the_tables_are_in_no_key(checkout):
+    for file in ("methods/__init__.py", "benchmark/tables.py", "benchmark/records.py"):
+        assert changed_rows(checkout, file, "\nchanged = 1\n") == set()
+
+
+def test_every_file_that_training_reads_is_in_the_key_or_left_out_for_a_reason():
+    """What the runner imports decides results; these do not: names, files on disk, hashes, settings in the identity."""
+    reached, todo = set(), ["benchmark.runner"]
+    code = "import sys, benchmark.runner; print(*(n for n in sys.modules if n.startswith('benchmark.')))"
+    names = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    reached = {name.removeprefix("benchmark.").replace(".", "/") + ".py" for name in names.stdout.split()}
+    beside = {"files.py", "identity.py", "records.py", "run.py", "recipe.py", "contracts.py"}
+    beside |= {"contracts/errors.py", "contracts/folds.py", "contracts/collections.py"}
+    assert reached - beside == set(identity.TRAINING), todo
+
+
+def test_the_commit_is_gits_and_says_whether_files_differ_from_it():
+    git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
+    if git.returncode:
+        pytest.skip("not a git checkout")
+    assert commit().removesuffix("-dirty") == git.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError, subprocess.TimeoutExpired("git", 1), subprocess.CalledProcessError(1, "git")]
+)
+def test_without_git_there_is_no_commit_and_no_error(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    assert commit.__wrapped__() == ""

@@ -1,0 +1,212 @@
+import argparse
+import re
+from dataclasses import replace
+
+import pytest
+
+from benchmark import commandline
+from benchmark.contracts import InputError, Row, TextTowerSpec
+from benchmark.presets import Changes, parse_settings, read, resolve
+from benchmark.recipe import PRESETS
+from fakes import LINEAR, Linear
+
+QUICK = PRESETS["quick"]
+
+
+class Many(Linear):
+    def __init__(self, task, alpha: float = 1.0, trees: int = 5, learn: bool = False, link="logit", losses=("ic",)):
+        super().__init__(task)
+
+
+ROWS = {"many": Row("many", "Many", "paper", Many, {"trees": 3}), "linear": LINEAR}
+
+
+def test_a_preset_is_what_it_is_unless_something_is_changed():
+    assert resolve("quick", "cpu", Changes()) == ("quick", QUICK)
+
+
+@pytest.mark.parametrize(
+    ("device", "name"), [("cpu", "quick"), ("mps", "quick"), ("cuda", "paper"), ("cuda:1", "paper")]
+)
+def test_auto_is_the_papers_preset_where_cuda_is(device, name):
+    assert resolve("auto", device, Changes()) == (name, PRESETS[name])
+
+
+def test_changes_of_the_recipe_are_part_of_the_presets_name():
+    name, preset = resolve("quick", "cpu", Changes(epochs=2, batch_size=16, lr=0.05))
+    assert name == "quick-epochs=2-batch_size=16-lr=0.05"
+    assert preset == replace(QUICK, recipe=replace(QUICK.recipe, epochs=2, batch_size=16, lr=0.05))
+
+
+def test_a_change_to_what_it_is_already_is_none():
+    assert resolve("quick", "cpu", Changes(epochs=QUICK.recipe.epochs, lr=QUICK.recipe.lr)) == ("quick", QUICK)
+
+
+def test_folds_and_text_tower_can_be_changed(tmp_path):
+    assert resolve("quick", "cpu", Changes(folds=10))[1] == replace(QUICK, folds=10)
+    assert resolve("quick", "cpu", Changes(text_tower="openai"))[1].text_tower == TextTowerSpec(name="openai")
+    assert resolve("quick", "cpu", Changes(text_tower="random"))[1] == QUICK
+    assert resolve("paper", "cpu", Changes(text_tower="random"))[1].text_tower == TextTowerSpec(
+        name="random", width=512
+    )
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"")
+    assert resolve("quick", "cpu", Changes(text_tower=str(file)))[1].text_tower == TextTowerSpec(path=str(file))
+
+
+def test_changes_are_those_of_the_command_line():
+    args = commandline.parse(["--epochs", "3", "--lr", "0.5", "--folds", "4", "--text-tower", "random"])
+    assert Changes.of(args) == Changes(folds=4, epochs=3, batch_size=None, lr=0.5, text_tower="random")
+    assert isinstance(args, argparse.Namespace)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("quik", Changes(), "choose from smoke, quick, paper, auto or the path of a .toml file; did you mean 'quick'?"),
+        ("nowhere.toml", Changes(), "nowhere.toml: cannot be read"),
+        ("quick", Changes(text_tower="nowhere.pt"), "'nowhere.pt' is neither 'openai', 'random' nor a file"),
+    ],
+)
+def test_what_is_not_there_is_said(name, changes, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        resolve(name, "cpu", changes)
+
+
+WHOLE = """\
+base = "quick"
+folds = 4
+nodules = 300
+purpose = "mine"
+
+[recipe]
+epochs = 7
+lr = 1
+window_hu = [-1200, 600.5]
+
+[encoder]
+channels = [4, 8, 16, 64]
+
+[text_tower]
+layers = 3
+"""
+
+
+def written(tmp_path, text: str, name: str = "mine.toml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_a_preset_file_changes_a_builtin_preset(tmp_path):
+    preset = read(written(tmp_path, WHOLE))
+    assert preset == replace(
+        QUICK,
+        folds=4,
+        nodules=300,
+        purpose="mine",
+        recipe=replace(QUICK.recipe, epochs=7, lr=1.0, window_hu=(-1200.0, 600.5)),
+        encoder=replace(QUICK.encoder, channels=(4, 8, 16, 64)),
+        text_tower=replace(QUICK.text_tower, layers=3),
+    )
+    assert isinstance(preset.recipe.lr, float) and isinstance(preset.encoder.channels, tuple)
+
+
+def test_a_preset_file_is_called_by_its_name_and_may_be_changed_too(tmp_path):
+    path = written(tmp_path, 'base = "smoke"\n')
+    assert resolve(str(path), "cpu", Changes()) == ("mine", PRESETS["smoke"])
+    assert resolve(str(path), "cpu", Changes(epochs=9))[0] == "mine-epochs=9"
+
+
+def test_a_preset_file_may_not_pass_for_a_builtin_one(tmp_path):
+    with pytest.raises(InputError, match=r"may not be called quick\.toml, like the built-in preset; rename it"):
+        resolve(str(written(tmp_path, 'base = "smoke"\n', "quick.toml")), "cpu", Changes())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("epochs = 7", "epoch = 7", "line 7, key recipe.epoch: is unknown; allowed here: augment, batch_size, epochs"),
+        ("folds", "fold", "line 2, key fold: is unknown"),
+        ("[encoder]", "[encode]", "key encode: is unknown"),
+        ('base = "quick"', 'base = "quik"', "line 1, key base: must name the preset that this one changes: smoke"),
+        ('base = "quick"\n', "", "key base: must name the preset"),
+        ("epochs = 7", 'epochs = "7"', "line 7, key recipe.epochs: expected `int`, got `str`, not '7'"),
+        ("epochs = 7", "epochs = 0", "line 7, key recipe.epochs: expected `int` >= 1, not 0"),
+        ("epochs = 7", "epochs = 1.5", "line 7, key recipe.epochs: expected `int`, got `float`, not 1.5"),
+        ("lr = 1", "lr = -0.1", "line 8, key recipe.lr: expected `float` > 0"),
+        ("lr = 1", "momentum = 1", "line 8, key recipe.momentum: expected `float` < 1"),
+        ("lr = 1", "batch_size = 1", "line 8, key recipe.batch_size: expected `int` >= 2, not 1"),
+        ("lr = 1", "nesterov = 1", "line 8, key recipe.nesterov: expected `bool`, got `int`, not 1"),
+        ("[-1200, 600.5]", "[600, -1200]", "line 9, key recipe.window_hu: must be a lower and an upper end"),
+        ("[-1200, 600.5]", "[600]", "line 9, key recipe.window_hu: expected `array` of length 2"),
+        ("[4, 8, 16, 64]", "[4, 8, 16, 0]", "line 12, key encoder.channels: must be four numbers of 2 or more"),
+        ("channels = [4, 8, 16, 64]", "layers = [1, 1, 0, 1]", "key encoder.layers: must be four numbers of 1 or more"),
+        ("channels = [4, 8, 16, 64]", 'stem = "wide"', "line 12, key encoder.stem: invalid enum value 'wide'"),
+        ("layers = 3", "layers = 0", "line 15, key text_tower.layers: must be 1 or more"),
+        ("layers = 3", "heads = 3", "line 15, key text_tower.heads: must be a divisor of the width"),
+        ("folds = 4", "folds = 1", "line 2, key folds: expected `int` >= 2, not 1"),
+        ("nodules = 300", "nodules = 0", "line 3, key nodules: expected `int` >= 1, not 0"),
+        ("folds = 4", "recipe = 4", "line 2, key recipe: must be a table [recipe]"),
+        ("folds = 4", "folds = ", "line 2, key folds: this is not valid TOML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_preset_file_names_file_line_key_and_what_to_do(tmp_path, old, new, sentence):
+    text = WHOLE.replace(old, new, 1)
+    if new == "recipe = 4":
+        text = 'base = "quick"\nrecipe = 4\n'
+    path = written(tmp_path, text)
+    with pytest.raises(InputError) as refused:
+        read(path)
+    assert str(refused.value).startswith(f"{path}, line ") and sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("many.alpha=0.5", "alpha", 0.5),
+        ("many.alpha=2", "alpha", 2.0),
+        ("many.trees=9", "trees", 9),
+        ("many.learn=true", "learn", True),
+        ("many.link=probit", "link", "probit"),
+        ('many.link = "clog log"', "link", "clog log"),
+        ('many.losses=["ic", "ia"]', "losses", ("ic", "ia")),
+        ("many.losses=ic", "losses", "ic"),  # a tuple's default says nothing of its kind
+    ],
+)
+def test_a_hyperparameter_can_be_set_from_outside(text, name, value):
+    rows, kept = parse_settings([text], ROWS)
+    assert rows["many"].settings[name] == value and type(rows["many"].settings[name]) is type(value)
+    assert rows["many"].settings == ROWS["many"].settings | {name: value}  # and no other
+    assert kept == {f"many.{name}": list(value) if isinstance(value, tuple) else value}
+    assert rows["linear"] is LINEAR and ROWS["many"].hyperparameters == {"trees": 3}
+
+
+def test_several_settings_add_up_and_are_kept_in_order_of_their_names():
+    rows, kept = parse_settings(["many.trees=9", "many.alpha=3"], ROWS)
+    assert rows["many"].settings["trees"] == 9 and rows["many"].settings["alpha"] == 3.0
+    assert list(kept) == ["many.alpha", "many.trees"]
+    assert parse_settings([], ROWS) == (ROWS, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("many.alpha", "--set 'many.alpha': write row.name=value, such as clip_lung.alpha=0.5"),
+        ("alpha=1", "--set 'alpha=1': write row.name=value"),
+        ("mani.alpha=1", "there is no row 'mani': choose from many, linear; did you mean 'many'?"),
+        (
+            "many.alfa=1",
+            "there is no hyperparameter of many 'alfa': choose from alpha, trees, learn, link, losses",
+        ),
+        ("many.alpha=much", "--set 'many.alpha=much': must be a number, like the default 1.0"),
+        ("many.trees=1.5", "--set 'many.trees=1.5': must be a whole number, like the default 3"),
+        ("many.trees=true", "must be a whole number"),
+        ("many.learn=1", "must be true or false, like the default False"),
+        ("many.link=3", "must be a text, like the default 'logit'"),
+        ("many.alpha={a = 1}", "must be a number"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(text, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        parse_settings([text], ROWS)

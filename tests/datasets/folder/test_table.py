@@ -1,0 +1,208 @@
+"""What a table may say, and each thing that it may not, told in a sentence with its line."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.contracts import InputError
+from datasets import ATTRIBUTES
+from datasets.folder import table
+
+RATED = dict(zip((name.replace(" ", "_") for name in ATTRIBUTES), [5, 1, 6, 3, 4, 2, 1, 5.5], strict=True))
+
+
+def refused(root):
+    with pytest.raises(InputError) as told:
+        table.read(root)
+    assert "\n" not in str(told.value) and str(root / "nodules.csv") in str(told.value)
+    return str(told.value)
+
+
+def test_a_row_is_read_whole(folder):
+    _, (row,) = table.read(
+        folder(
+            {
+                **{"nodule_id": " x1 ", "patient_id": "P 1", "label": "", "malignancy": "4|5| 3.5", "scan_id": "1.2"},
+                **{
+                    "diameter_mm": "7.5",
+                    "slice_thickness_mm": "1.25",
+                    "spacing_mm": "2.5|0.7|0.6",
+                    "centre": "9|8|7.5",
+                },
+                **{"centre": "9|8|7.5", "stratum_site": "Bern", "stratum_": "no name", "comment": "ignored"},
+            }
+        )
+    )
+    nodule = row.nodule
+    assert (nodule.id, nodule.patient_id, nodule.scan_id) == ("x1", "P 1", "1.2")
+    assert nodule.malignancy == (4, 5, 3.5) and nodule.label == "" and nodule.ratings == ()
+    assert (nodule.diameter_mm, nodule.slice_thickness_mm) == (7.5, 1.25) and nodule.strata == {"site": "Bern"}
+    assert row.spacing_mm == (2.5, 0.7, 0.6) and row.centre == (9, 8, 7.5)
+    assert row.line == 2 and row.file.name == "a.npy"
+
+
+def test_what_may_be_left_out_is_unknown(folder):
+    attributes, (row,) = table.read(folder({}))
+    assert attributes == () and row.nodule.label == "benign" and row.nodule.malignancy == ()
+    assert np.isnan([row.nodule.diameter_mm, row.nodule.slice_thickness_mm]).all()
+    assert row.spacing_mm is row.centre is None and row.nodule.scan_id == "" and row.nodule.strata == {}
+
+
+@pytest.mark.parametrize("suffix", ["", "_mean"])
+def test_the_eight_attributes_come_in_the_papers_order(folder, suffix):
+    attributes, (row,) = table.read(folder({f"{name}{suffix}": RATED[name] for name in reversed(RATED)}))
+    assert attributes == ATTRIBUTES and row.nodule.ratings == (5, 1, 6, 3, 4, 2, 1, 5.5)
+
+
+@pytest.mark.parametrize(("encoding", "delimiter"), [("utf-8-sig", ","), ("utf-8-sig", ";"), ("utf-8", ";")])
+def test_what_spreadsheets_write_is_read(folder, encoding, delimiter):
+    _, (row,) = table.read(folder({"patient_id": "Zürich 1"}, encoding=encoding, delimiter=delimiter))
+    assert row.nodule.id == "n0" and row.nodule.patient_id == "Zürich 1"
+
+
+def test_blank_lines_are_passed_over_and_lines_are_counted(folder):
+    root = folder({}, {})
+    text = (root / "nodules.csv").read_text().splitlines()
+    (root / "nodules.csv").write_text("\n".join([text[0], "", text[1], ",,,", text[2]]))
+    assert [row.line for row in table.read(root)[1]] == [3, 5]
+
+
+def test_no_table(tmp_path):
+    assert f"there is no {tmp_path / 'nodules.csv'}: a collection is a folder with a table" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("lines", ["", ",,,\n", "\n\n"])
+def test_an_empty_table(tmp_path, lines):
+    (tmp_path / "nodules.csv").write_text(f"nodule_id,patient_id,file,label\n{lines}")
+    assert "holds no nodule: give it a row for each" in refused(tmp_path)
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "nodules.csv").touch()
+    assert "lacks the column nodule_id, patient_id, file: its columns are none" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["nodule_id", "patient_id", "file"])
+def test_a_missing_column(folder, column):
+    root = folder({})
+    path = root / "nodules.csv"
+    path.write_text(path.read_text().replace(column, "other"))
+    assert f"lacks the column {column}: its columns are" in refused(root)
+
+
+def test_neither_label_nor_malignancy_as_a_column(folder):
+    root = folder({})
+    path = root / "nodules.csv"
+    path.write_text(path.read_text().replace("label", "other"))
+    assert "lacks the column label or malignancy: its columns are nodule_id, patient_id, file, other" in refused(root)
+
+
+def test_not_utf_8(folder):
+    root = folder({"patient_id": "Zürich"}, encoding="latin-1")
+    assert "is not UTF-8 (byte 37): save it as CSV in UTF-8" in refused(root)
+    assert "is not UTF-8 (byte 0)" in refused(folder({}, encoding="utf-16"))
+
+
+SENTENCES = [
+    ({"nodule_id": "n0"}, "the nodule_id 'n0' stands in line 2 already: give each nodule its own"),
+    ({"nodule_id": " "}, "nodule_id is empty: fill it in"),
+    ({"patient_id": ""}, "patient_id is empty: fill it in"),
+    ({"file": ""}, "file is empty: fill it in"),
+    ({"label": "begnin"}, "the label 'begnin' is none of benign, unsure, malignant; did you mean 'benign'?"),
+    ({"label": "Benign"}, "the label 'Benign' is none of benign, unsure, malignant; did you mean 'benign'?"),
+    ({"label": "2"}, "the label '2' is none of benign, unsure, malignant"),
+    ({"label": ""}, "it has neither label nor malignancy: fill one in, or leave the line out"),
+    ({"malignancy": "3"}, "it has both label and malignancy: leave one of them empty"),
+    ({"label": "", "malignancy": "6"}, "malignancy is '6': the readers' scores must lie from 1 to 5"),
+    ({"label": "", "malignancy": "1|0.9"}, "malignancy is '1|0.9': the readers' scores must lie from 1 to 5"),
+    ({"label": "", "malignancy": "1|nan"}, "malignancy is '1|nan': write numbers with a decimal point"),
+    ({"label": "", "malignancy": "1|"}, "malignancy is '1|': write numbers with a decimal point"),
+    ({"patient_id": "p0 "}, "the patient 'p0 ' is spelled 'p0' in line 2: spell the same patient the same way"),
+    ({"patient_id": "p 0"}, "the patient 'p 0' is spelled 'p0' in line 2"),
+    ({"diameter_mm": "7,5"}, "diameter_mm is '7,5': write numbers with a decimal point"),
+    ({"diameter_mm": "nan"}, "diameter_mm is 'nan': write numbers with a decimal point"),
+    ({"diameter_mm": "0"}, "diameter_mm is '0': write one number above 0 and up to 120"),
+    ({"diameter_mm": "121"}, "diameter_mm is '121': write one number above 0 and up to 120"),
+    ({"diameter_mm": "7|8"}, "diameter_mm is '7|8': write one number"),
+    ({"slice_thickness_mm": "-1"}, "slice_thickness_mm is '-1': write one number above 0 and up to 20"),
+    ({"spacing_mm": "1|1"}, "spacing_mm is '1|1': write three numbers as slice|row|column"),
+    ({"spacing_mm": "1|1|0"}, "spacing_mm is '1|1|0': write millimetres from 0.05 to 20"),
+    ({"centre": "1|1|1|1"}, "centre is '1|1|1|1': write three numbers as slice|row|column"),
+    ({"file": "gone.npy"}, "there is no 'gone.npy' in the folder: correct the name"),
+    ({"file": "../a.npy"}, "'../a.npy' points outside the folder: put the file into it"),
+    ({"file": "/etc/passwd"}, "'/etc/passwd' points outside the folder"),
+    ({"file": "."}, "'.' points outside the folder"),
+    ({"file": "link.npy"}, "'link.npy' points outside the folder"),
+    ({"file": "nodules.csv"}, "'nodules.csv' is of no known kind: give an .npy, .nii or .nii.gz, or a folder of DICOM"),
+    ({"file": "x" * 5000}, f"{'x' * 80!r} cannot be the name of a file: correct it"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), SENTENCES, ids=[str(changes)[:60] for changes, _ in SENTENCES])
+def test_a_wrong_cell_is_a_sentence_with_its_line(folder, tmp_path, changes, sentence):
+    root = folder({}, changes)
+    np.save(tmp_path / "outside.npy", np.zeros((32, 32, 32)))
+    (root / "link.npy").symlink_to(tmp_path / "outside.npy")
+    assert f"{root / 'nodules.csv'}, line 3: {sentence}" in refused(root)
+
+
+def test_a_pipe_is_no_file(folder):
+    root = folder({"file": "b.npy"})
+    os.mkfifo(root / "b.npy")  # reading it would wait for ever
+    assert "line 2: 'b.npy' is of no known kind" in refused(root)
+
+
+def test_the_same_patient_in_one_spelling_is_one_patient(folder):
+    _, rows = table.read(folder({"patient_id": "P 1"}, {"patient_id": "P 1"}))
+    assert [row.nodule.patient_id for row in rows] == ["P 1", "P 1"]
+
+
+def test_some_of_the_attributes(folder):
+    root = folder({name: value for name, value in RATED.items() if name not in ("margin", "internal_structure")})
+    told = refused(root)
+    assert "but not internal_structure, margin: give all eight attributes or none" in told
+
+
+@pytest.mark.parametrize("value", ["", "high", "nan", "inf", "3|4"])
+def test_an_attribute_that_is_no_number(folder, value):
+    assert f"line 3: texture is {value!r}" in refused(folder(RATED, {**RATED, "texture": value}))
+
+
+def test_a_line_of_another_length(folder):
+    root = folder({})
+    with (root / "nodules.csv").open("a") as file:
+        file.write("n9,p9,a.npy\n")
+    assert "line 3: it has 3 cells for 4 columns" in refused(root)
+
+
+def test_a_column_twice(folder):
+    root = folder({"scan_id": "1"})
+    path = root / "nodules.csv"
+    path.write_text(path.read_text().replace("scan_id", "label"))
+    assert "has two columns 'label'" in refused(root)
+
+
+def test_an_open_quote(folder):
+    root = folder({})
+    with (root / "nodules.csv").open("a") as file:
+        file.write('n9,p9,"a.npy\n')
+    assert "line 3: " in refused(root) and "save it as plain CSV" in refused(root)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_sentence_or_rows(tmp_path_factory, content):
+    root = tmp_path_factory.mktemp("any")
+    (root / "nodules.csv").write_bytes(content)
+    with pytest.raises(InputError):
+        table.read(root)
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=80))
+def test_any_cells_are_a_sentence_or_a_row(tmp_path_factory, text):
+    root = tmp_path_factory.mktemp("any")
+    (root / "nodules.csv").write_text(f"nodule_id,patient_id,file,malignancy\n{text}\n", encoding="utf-8", newline="")
+    with pytest.raises(InputError):
+        table.read(root)

@@ -1,0 +1,162 @@
+import hashlib
+import json
+import warnings
+from pathlib import Path
+
+import huggingface_hub
+import open_clip
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import save_file
+
+from benchmark.contracts import InputError, TextTowerSpec
+from methods import _tower
+from methods._tower import load_text_tower
+
+TOY = "toy-ViT-quickgelu"
+HOW = r"open_clip_model.safetensors of timm/vit_base_patch16_clip_224.openai.*ViT-B-16.pt.*--text-tower PATH"
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Shrink the architecture that `openai` stands for, so that tests can write whole files of its weights."""
+    config = {
+        "embed_dim": 16,
+        "quick_gelu": True,
+        "vision_cfg": {"image_size": 8, "layers": 1, "width": 64, "patch_size": 4},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+    }
+    (tmp_path / f"{TOY}.json").write_text(json.dumps(config))
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", dict(open_clip.factory._MODEL_CONFIGS))
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", list(open_clip.factory._MODEL_CONFIG_PATHS))
+    open_clip.add_model_config(tmp_path / f"{TOY}.json")
+    monkeypatch.setattr(_tower, "_ARCHITECTURE", TOY)
+    return tmp_path
+
+
+def spec_of(path: Path, **changes) -> TextTowerSpec:
+    return TextTowerSpec(**{"name": "openai", "path": str(path), "width": 16, "layers": 2, "heads": 2, **changes})
+
+
+def trained_clip() -> torch.nn.Module:
+    """A frozen toy with the marks of OpenAI's weights: half floats, and a logit scale of ln 100."""
+    clip = open_clip.CLIP(**open_clip.get_model_config(TOY)).requires_grad_(False).eval()
+    with torch.no_grad():
+        for parameter in clip.parameters():
+            parameter.copy_(parameter.half())
+        clip.logit_scale.fill_(4.6052)
+    return clip
+
+
+def save_torchscript(clip: torch.nn.Module, path: Path) -> None:
+    del clip.context_length, clip.vocab_size  # OpenAI's archive holds these as tensors among the weights
+    for name, value in [("input_resolution", 8), ("context_length", 77), ("vocab_size", 49408)]:
+        clip.register_buffer(name, torch.tensor(value))
+    mask = clip.attn_mask
+    del clip.attn_mask  # TorchScript would save this buffer, persistent or not; there it is none
+    clip.attn_mask = mask
+    tokens = torch.zeros(1, 77, dtype=torch.long)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated; OpenAI's archive is older than that
+        torch.jit.trace_module(clip, {"encode_text": tokens}, check_trace=False).save(path)
+
+
+SAVE = {
+    "state_dict.pt": lambda clip, path: torch.save(clip.state_dict(), path),
+    "checkpoint.pt": lambda clip, path: torch.save({"epoch": 1, "state_dict": clip.state_dict()}, path),
+    "half.pt": lambda clip, path: torch.save(clip.half().state_dict(), path),
+    "weights.safetensors": lambda clip, path: save_file(clip.state_dict(), path),
+    "archive.pt": save_torchscript,
+}
+
+
+@pytest.mark.parametrize("filename", SAVE)
+def test_every_kind_of_file_gives_the_same_weights(toy, filename):
+    clip = trained_clip()
+    tokens = open_clip.tokenize(["a nodule image of benign.", "spiculation"])
+    expected = clip.encode_text(tokens).detach()
+    digest = hashlib.sha256(clip.text_projection.detach().numpy().tobytes()).hexdigest()
+    SAVE[filename](clip, toy / filename)
+    tower = load_text_tower(spec_of(toy / filename))
+    torch.testing.assert_close(tower.clip.encode_text(tokens), expected, atol=0, rtol=0)
+    assert tower.metadata()["text_projection_sha256"] == digest
+    assert tower.metadata()["exp_logit_scale"] == pytest.approx(100, abs=0.5)
+
+
+def test_the_image_tower_is_dropped_and_the_rest_frozen(toy):
+    torch.save(trained_clip().state_dict(), toy / "weights.pt")
+    clip = load_text_tower(spec_of(toy / "weights.pt")).clip
+    assert not hasattr(clip, "visual") and not clip.training
+    assert not any(parameter.requires_grad for parameter in clip.parameters())
+
+
+def test_a_missing_or_damaged_file_says_how_to_get_the_weights(toy):
+    (toy / "damaged.pt").write_bytes(b"PK\x03\x04 torn")
+    (toy / "damaged.safetensors").write_bytes(b"\x00" * 20)
+    torch.save([1, 2, 3], toy / "list.pt")
+    for name in ("absent.pt", "damaged.pt", "damaged.safetensors", "list.pt", "."):
+        with pytest.raises(InputError, match=HOW):
+            load_text_tower(spec_of(toy / name))
+
+
+def test_a_spec_of_another_size_is_refused(toy):
+    torch.save(trained_clip().state_dict(), toy / "weights.pt")
+    with pytest.raises(ValueError, match=r"\(16, 2, 2\), not \(32, 2, 2\)"):
+        load_text_tower(spec_of(toy / "weights.pt", width=32))
+
+
+def test_weights_of_another_architecture_are_refused(toy):
+    state = trained_clip().state_dict()
+    state["text_projection"] = torch.zeros(16, 24)
+    torch.save(state, toy / "wide.pt")
+    with pytest.raises(InputError, match=rf"text_projection is \(16, 24\), not \(16, 16\).*{HOW}"):
+        load_text_tower(spec_of(toy / "wide.pt"))
+    del state["text_projection"]
+    torch.save(state, toy / "without.pt")
+    with pytest.raises(InputError, match="text_projection is absent"):
+        load_text_tower(spec_of(toy / "without.pt"))
+
+
+def test_an_architecture_with_plain_gelu_is_refused(toy, monkeypatch):
+    torch.save(trained_clip().state_dict(), toy / "weights.pt")
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS[TOY], "quick_gelu", False)
+    with pytest.raises(ValueError, match="plain GELU"):
+        load_text_tower(spec_of(toy / "weights.pt"))
+
+
+def test_weights_that_others_trained_with_plain_gelu_are_refused(toy):
+    state = trained_clip().state_dict()
+    state["text_projection"] += 1e-7  # OpenAI's are half floats, those of the reproductions are not
+    torch.save(state, toy / "reproduction.pt")
+    with pytest.raises(InputError, match=f"not OpenAI's.*{HOW}"):
+        load_text_tower(spec_of(toy / "reproduction.pt"))
+
+
+def test_untrained_weights_are_refused(toy):
+    state = trained_clip().state_dict()
+    state["logit_scale"].fill_(2.6593)
+    torch.save(state, toy / "untrained.pt")
+    with pytest.raises(InputError, match=r"exp\(logit_scale\) is 14.29, not 100"):
+        load_text_tower(spec_of(toy / "untrained.pt"))
+
+
+def test_without_a_path_the_hubs_cache_is_asked_before_the_hub(toy, monkeypatch):
+    torch.save(trained_clip().state_dict(), toy / "cached.pt")
+    asked = []
+
+    def download(repository, filename, local_files_only=False):
+        asked.append(local_files_only)
+        if local_files_only and len(asked) == 1:
+            return str(toy / "cached.pt")
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    spec = TextTowerSpec(name="openai", width=16, layers=2, heads=2)
+    load_text_tower.cache_clear()
+    load_text_tower(spec)
+    assert asked == [True]
+    load_text_tower.cache_clear()
+    with pytest.raises(InputError, match=f"hub does not answer.*{HOW}"):
+        load_text_tower(spec)
+    assert asked == [True, True, False]

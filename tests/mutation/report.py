@@ -1,0 +1,120 @@
+"""What is printed: a row a module, then every survivor with what is known of it."""
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+from forks import Verdict
+from mutants import Mutant, Room
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many mutants of a module met which end."""
+
+    killed: int
+    survived: int
+    timeout: int
+
+    @property
+    def mutants(self) -> int:
+        """All of them."""
+        return self.killed + self.survived + self.timeout
+
+    @property
+    def share(self) -> float:
+        """Killed in time or by the time limit; 1 where there is no mutant."""
+        return 1 - self.survived / self.mutants if self.mutants else 1.0
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """Why known survivors change no result.
+
+    Attributes:
+        rooms: Modules of which every survivor should be explained.
+        reasons: By module, line before and line after, without their spaces.
+    """
+
+    rooms: frozenset[str]
+    reasons: dict[tuple[str, str, str], str]
+
+    @classmethod
+    def read(cls, path: Path) -> "Explanations":
+        """Read the list of explained survivors."""
+        content = tomllib.loads(path.read_text("utf-8"))
+        reasons = {
+            (entry["module"], _dense(entry["before"]), _dense(after)): entry["reason"]
+            for entry in content.get("survivor", [])
+            for after in entry["after"]
+        }
+        return cls(frozenset(content["rooms"]), reasons)
+
+    def stale(self, rooms: Iterable[Room]) -> list[str]:
+        """Return a line for every explanation whose line is gone from its module."""
+        sources = {room.module: _dense(room.source) for room in rooms}
+        gone = {(module, before) for module, before, _ in self.reasons if before not in sources.get(module, before)}
+        return [f"stale explanation: {module}: {before}" for module, before in sorted(gone)]
+
+    def word(self, mutant: Mutant) -> str:
+        """Return what to say of a survivor besides its change."""
+        module = mutant.room.module
+        before, after = mutant.change()
+        if reason := self.reasons.get((module, _dense(before), _dense(after))):
+            return f"  explained: {reason}"
+        return "  unexplained" if module in self.rooms else ""
+
+
+def tally(results: Iterable[WorkResult]) -> Tally:
+    """Count results; what is no mutant counts nowhere."""
+    tested = [result for result in results if result.worker_outcome != WorkerOutcome.SKIPPED]
+    survived = sum(result.test_outcome == TestOutcome.SURVIVED for result in tested)
+    timeout = sum(result.output == Verdict.TIMEOUT.value for result in tested)
+    return Tally(len(tested) - survived - timeout, survived, timeout)
+
+
+def table(rows: dict[str, Tally]) -> list[str]:
+    """Return the lines of the table, the last one the sum."""
+    sums = (sum(getattr(row, name) for row in rows.values()) for name in ("killed", "survived", "timeout"))
+    rows = rows | {"all": Tally(*sums)}
+    width = max(map(len, rows))
+    lines = [f"{'module':<{width}}  mutants  killed  survived  timeout   share"]
+    lines += [
+        f"{name:<{width}}  {row.mutants:7}  {row.killed:6}  {row.survived:8}  {row.timeout:7}  {row.share:6.1%}"
+        for name, row in rows.items()
+    ]
+    return lines
+
+
+def survivors(mutants: Sequence[Mutant], results: dict[str, WorkResult], known: Explanations) -> list[str]:
+    """Return a line for every survivor, by file and line."""
+    alive = [mutant for mutant in mutants if results[mutant.job_id].test_outcome == TestOutcome.SURVIVED]
+    alive.sort(key=lambda mutant: (mutant.room.module, mutant.spec.start_pos))
+    return [
+        f"{mutant.place}  {mutant.spec.operator_name.removeprefix('core/')}  {_diff(*mutant.change())}"
+        f"{known.word(mutant)}"
+        for mutant in alive
+    ]
+
+
+def _diff(before: str, after: str) -> str:
+    """Return one line, marked as git marks words.
+
+    >>> _diff("step < rise:", "step <= rise:")
+    'step <[--]{+=+} rise:'
+    """
+    start = _shared(before, after)
+    end = _shared(before[start:][::-1], after[start:][::-1])
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    return f"{before[:start]}[-{old}-]{{+{new}+}}{before[len(before) - end :]}"
+
+
+def _shared(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _dense(line: str) -> str:
+    return "".join(line.split())
