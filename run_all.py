@@ -18,7 +18,7 @@ from rich.console import Console
 
 import datasets
 import methods
-from benchmark import choose, commandline, console, origin, plugins, presets, references
+from benchmark import choose, commandline, console, origin, plugins, presets, references, screen
 from benchmark.experiment import Experiment, done_fits, name_fits
 from benchmark.identity import commit, identity_of
 from benchmark.records import versions
@@ -32,7 +32,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     """Do what the command line asks; return the exit status."""
-    out, err = console.consoles()
+    out, err = screen.consoles()
     files = plugins.load(args.plugin)
     rows = choose.join(methods.ROWS, references.ROWS)
     if args.list:
@@ -82,16 +82,16 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         this.run.start(shlex.join(["python", "run_all.py", *command]), metadata)
         console.print_warnings(err, this.set_aside(unusable))
         store.write_csv(nodules, folder / "cohort.csv", rule, fold_of)
-        with console.progress(err, "Training", "fits") as advance:
+        with screen.progress(err, "Training", "fits") as advance:
             this.train(missing, workers, args.scheduler, advance)
         found, _ = this.read()
     if None not in found.values():
         this.run.finish(chosen)
 
     rests_on = origin.Origin(nodules, this.identity, protocols.LABEL_RULES[rule], args.seeds, list(rows.values()))
-    console.print_notes(out, rests_on.notes())
-    for table_name, table in tables_of(chosen, rows, found, preset.folds).items():
-        origin.write_table(folder, table_name, table, rests_on, out)
+    tables = tables_of(chosen, rows, found, preset.folds)
+    origin.write_tables(folder, tables, rests_on)  # first: the screen may fail
+    console.print_tables(out, rests_on.notes(), tables.values(), rests_on.tag())
     return console.print_end(out, err, folder, found)
 
 
@@ -101,9 +101,9 @@ def prepare(args: argparse.Namespace, sample: int | None, workers: int, err: Con
     if args.collection:
         collection = datasets.open_collection(args.collection)
     else:
-        with console.progress(err, "Looking for series", "folders and archives") as advance:
+        with screen.progress(err, "Looking for series", "folders and archives") as advance:
             collection = datasets.open_source(args.source or "phantom", work, **given, progress=advance)
-    with console.progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
+    with screen.progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
         file = cohort.prepare(collection, work, sample=sample, workers=workers, progress=advance)
     if (came := store.open_once(file).provenance.preparation) is not None:
         console.print_preparation(err, came)
@@ -113,7 +113,7 @@ def prepare(args: argparse.Namespace, sample: int | None, workers: int, err: Con
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 0, 1 where fits failed, 2 for bad input, 130 if stopped."""
     command = list(sys.argv[1:] if argv is None else argv)
-    return commandline.guarded("run_all.py", lambda: run(commandline.parse(command), command))
+    return screen.guarded("run_all.py", lambda: run(commandline.parse(command), command))
 
 
 if __name__ == "__main__":

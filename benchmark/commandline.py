@@ -1,28 +1,11 @@
 """The command line's grammar; names are checked afterwards, against the registries."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from benchmark.contracts import InputError
-
-
-def guarded(name: str, run: Callable[[], int]) -> int:
-    """Return what a command returns, or say in one sentence why it stopped: 2 for bad input, 130 if interrupted."""
-    try:
-        return run()
-    except InputError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place, why = error.filename or "a file", error.strerror or error
-        print(f"{name}: {place}: {why}; see to it, or give another --out", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{name}: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
-        return 130
 
 
 class Parser(argparse.ArgumentParser):

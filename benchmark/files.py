@@ -42,11 +42,16 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 def code_hash(files: Iterable[Path]) -> str:
     """Return a hash of Python files by their syntax: comments, docstrings, blanks and line endings do not count."""
-    return sha256("\0".join(_syntax(path.read_text(encoding="utf-8")) for path in files))
+    return sha256("\0".join(without_words(path.read_text(encoding="utf-8")) for path in files))
 
 
 @cache
-def _syntax(source: str) -> str:
+def without_words(source: str) -> str:
+    r"""Return source code without comments and docstrings, in Python's own layout.
+
+    >>> without_words("def f(x):  # why\n    'What.'\n    return (x)")
+    'def f(x):\n    return x'
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

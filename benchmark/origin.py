@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmark.console import print_table
 from benchmark.contracts import Cohort, Json, Row
 from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
@@ -105,9 +102,9 @@ def folder_name(preset: str, source: str, label_rule: str, settings: Mapping[str
     return f"{preset}-{source}-{label_rule}{changed}"
 
 
-def write_table(folder: Path, name: str, table: Table, origin: Origin, out: Console) -> None:
-    """Write one table as Markdown, CSV and LaTeX, and print it."""
-    write_atomically(folder / f"{name}.md", markdown(table, origin.notes()))
-    write_atomically(folder / f"{name}.tex", latex(table, origin.notes()))
-    write_atomically(folder / f"{name}.csv", csv_text(table, origin.columns()))
-    print_table(out, table, origin.tag())
+def write_tables(folder: Path, tables: Mapping[str, Table], origin: Origin) -> None:
+    """Write each table, by its file's name, as Markdown, CSV and LaTeX."""
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.md", markdown(table, origin.notes()))
+        write_atomically(folder / f"{name}.tex", latex(table, origin.notes()))
+        write_atomically(folder / f"{name}.csv", csv_text(table, origin.columns()))

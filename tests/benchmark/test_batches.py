@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from benchmark.batches import batch_of, epoch_batches, to_images, turn
 from benchmark.contracts import Batch
 from benchmark.recipe import Recipe
-from fakes import make_cohort
+from fakes import make_batch, make_cohort
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(batch_size=8)
@@ -81,6 +83,12 @@ def test_a_batch_as_large_as_the_data_shows_all_of_it():
     assert [len(batch) for batch in epoch(3, batch_size=10)] == [10, 10]
 
 
+@pytest.mark.parametrize(("n", "size", "batches"), [(6, 3, 2), (5, 3, 1), (7, 3, 2), (9, 3, 3), (8, 8, 1)])
+@pytest.mark.parametrize("augment", [True, False])
+def test_only_whole_batches_are_shown_and_all_of_them(n, size, batches, augment):
+    assert [len(batch) for batch in epoch(0, n=n, batch_size=size, augment=augment)] == [size] * batches
+
+
 def test_fewer_nodules_than_a_batch_make_one_batch():
     assert [len(batch) for batch in epoch(0, n=5)] == [5]
 
@@ -112,6 +120,14 @@ def test_augmentation_turns_images_all_sixteen_ways_and_its_absence_leaves_them_
     assert seen == set(range(16))
     for batch in epoch(3, augment=False):
         assert batch.images.equal(data().images[batch.labels])
+
+
+def test_every_turn_is_as_likely_as_every_other():
+    images = torch.arange(27.0).reshape(1, 3, 3, 3).expand(3200, 3, 3, 3)
+    whole = make_batch(images, torch.zeros(3200, dtype=torch.long))
+    (batch,) = epoch_batches(whole, Recipe(batch_size=3200), torch.Generator().manual_seed(0))
+    counts = Counter(tuple(image.flatten().tolist()) for image in batch.images)
+    assert len(counts) == 16 and max(counts.values()) < 270  # 200 expected, and 14 the standard deviation
 
 
 def test_a_nodule_is_turned_another_way_in_another_epoch():

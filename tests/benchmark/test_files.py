@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.files import code_hash, replacing, sha256, write_atomically
+from benchmark.files import code_hash, replacing, sha256, without_words, write_atomically
 
 
 def test_a_file_appears_whole_and_nothing_stays_beside_it(tmp_path):
@@ -104,3 +104,11 @@ def test_a_process_killed_while_writing_leaves_only_whole_files(tmp_path):
     files = list(tmp_path.glob("[0-9]*.json"))
     assert len(files) >= 20
     assert all(len(json.loads(file.read_text())) == 2 for file in files)
+
+
+def test_a_text_that_is_used_is_no_docstring():
+    assert without_words('x = "kept"\nprint("kept too")') == "x = 'kept'\nprint('kept too')"
+
+
+def test_a_body_of_words_alone_stays_code():
+    assert without_words('def f():\n    """Words."""') == "def f():\n    pass"

@@ -116,21 +116,23 @@ class Nursery:
 
     def __enter__(self) -> "Nursery":
         os.environ.update(dict.fromkeys(_THREADS, "1"))
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            del os.environ[name]  # in a git hook they would turn the commit below upon the user's repository
         for name in _LIBRARIES:
             importlib.import_module(name)
         self._folder = Path(tempfile.mkdtemp(prefix="mutation-"))
-        listing = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=self._root,
-            capture_output=True,
-            check=True,
-            text=True,
+        listing = _git(self._root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        tree = self._folder / "tree"
+        for name in filter(None, listing.split("\0")):
+            if (source := self._root / name).is_file():
+                (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, tree / name)
+        # A checkout, for tests that ask git; its repository stands outside, and the copies share it.
+        _git(tree, "init", "--quiet", f"--separate-git-dir={self._folder / 'repository'}")
+        _git(tree, "add", "--all")
+        _git(
+            tree, "-c", "user.name=mutation", "-c", "user.email=", "commit", "--quiet", "--no-verify", "--message=tree"
         )
-        for name in filter(None, listing.stdout.split("\0")):
-            source, copy = self._root / name, self._folder / "tree" / name
-            if source.is_file():
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, copy)
         return self
 
     def __exit__(
@@ -185,6 +187,10 @@ class Nursery:
                 stale.unlink()
             changed.write_text(trial.text, encoding="utf-8")
         return box
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True, text=True).stdout
 
 
 def _kill(pid: int) -> None:

@@ -67,7 +67,7 @@ class Mutant:
         changed = [block for block in blocks if block[0] != "equal"]
         old = [line.strip() for _, start, end, _, _ in changed for line in before[start:end]]
         new = [line.strip() for _, _, _, start, end in changed for line in after[start:end]]
-        return " ".join(old), " ".join(new)
+        return " ".join(filter(None, old)), " ".join(filter(None, new))
 
     def trial(self, limit_s: float) -> Trial:
         """Return the run of its room."""

@@ -1,5 +1,6 @@
 """What is printed: a row a module, then every survivor with what is known of it."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,16 +104,18 @@ def survivors(mutants: Sequence[Mutant], results: dict[str, WorkResult], known: 
 def _diff(before: str, after: str) -> str:
     """Return one line, marked as git marks words.
 
-    >>> _diff("step < rise:", "step <= rise:")
-    'step <[--]{+=+} rise:'
+    >>> _diff("if step < rise:", "if step <= rise:")
+    'if step [-<-]{+<=+} rise:'
     """
-    start = _shared(before, after)
-    end = _shared(before[start:][::-1], after[start:][::-1])
-    old, new = before[start : len(before) - end], after[start : len(after) - end]
-    return f"{before[:start]}[-{old}-]{{+{new}+}}{before[len(before) - end :]}"
+    one, other = (re.findall(r"\w+|\s+|[^\w\s]+", line) for line in (before, after))
+    start = _shared(one, other)
+    end = _shared(one[start:][::-1], other[start:][::-1])
+    old, new = ("".join(words[start : len(words) - end]) for words in (one, other))
+    marked = f"[-{old}-]" * bool(old) + f"{{+{new}+}}" * bool(new)
+    return "".join([*one[:start], marked, *one[len(one) - end :]])
 
 
-def _shared(one: str, other: str) -> int:
+def _shared(one: list[str], other: list[str]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 

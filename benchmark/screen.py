@@ -1,0 +1,223 @@
+"""The terminal, which may fail: closed pipes, narrow windows, encodings without our signs. Work never depends on it."""
+
+import codecs
+import io
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmark.contracts import InputError
+
+_PIPED_WIDTH = 120  # where no terminal says how wide it is
+_MINUTE_S = 60.0
+_PLAIN = str.maketrans({"±": "+-", "·": "-", "…": "...", "─": "-", "━": "-", "≥": ">=", "≤": "<="})
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Write what an encoding lacks in plain letters."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end].translate(_PLAIN)
+    return missing.encode("ascii", "replace").decode(), error.end
+
+
+codecs.register_error("plain-letters", _replace)
+
+
+class Screen(io.TextIOBase):
+    """A stream that drops what cannot be shown, once its reader is gone, and never raises."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream: TextIO | None = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain-letters")
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
+        """The stream's encoding."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Return whether a person looks at it."""
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the stream's descriptor.
+
+        Raises:
+            OSError: It has none.
+        """
+        if self._stream is None:
+            raise OSError("the stream is closed")
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        """Show a text if that is possible."""
+        self._try(lambda stream: stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Show what was kept back."""
+        self._try(lambda stream: stream.flush())
+
+    def _try(self, do: Callable[[TextIO], object]) -> None:
+        if self._stream is None:
+            return
+        try:
+            do(self._stream)
+        except (OSError, ValueError):  # the reader has gone, the disk is full, the stream was closed
+            self._silence(self._stream)
+            self._stream = None
+
+    @staticmethod
+    def _silence(stream: TextIO) -> None:
+        """Send what the stream still holds nowhere, so that Python's own flush at exit finds nothing to complain of."""
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+        except (OSError, ValueError):  # it has no descriptor, so there is nothing left to flush
+            return
+
+
+def guarded(name: str, run: Callable[[], int]) -> int:
+    """Return what a command returns, or say in one sentence why it stopped: 2 for bad input, 130 if interrupted.
+
+    Whatever the command prints goes through a `Screen`.
+    """
+    logging.getLogger().addHandler(logging.NullHandler())  # else a library's first word switches all words on
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Screen(streams[0]), Screen(streams[1])
+    try:
+        return run()
+    except InputError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        place, why = error.filename or "a file", error.strerror or error
+        print(f"{name}: {place}: {why}; see to it, or give another --out", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = streams
+
+
+def consoles(piped_width: int = _PIPED_WIDTH) -> tuple[Console, Console]:
+    """Return the consoles of stdout and stderr; no text of the user's is read as a colour or an emoji."""
+    made = Console(emoji=False, highlight=False), Console(stderr=True, emoji=False, highlight=False)
+    for console in made:
+        if not console.is_terminal:
+            console.width = piped_width
+    return made
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is, whatever brackets it has, and however long it is."""
+    console.print(escape(text), style=style, soft_wrap=True)
+
+
+def show(console: Console, thing: RenderableType) -> None:
+    """Print something that must not be shortened: what is wider than the window runs over its edge."""
+    needed = console.measure(thing).minimum
+    console.print(thing, width=max(console.width, needed), crop=False, no_wrap=False, soft_wrap=False)
+
+
+class Advance(Protocol):
+    """Takes the number done, their total and what is new."""
+
+    def __call__(self, done: int, total: int, now: str = "", /) -> None:
+        """Show it."""
+
+
+@contextmanager
+def progress(console: Console, title: str, unit: str, every_s: float = _MINUTE_S) -> Iterator[Advance]:
+    """Show how far a loop has come while the block runs: a bar in a terminal, elsewhere a line a minute."""
+    with _bar(console, title, unit) if console.is_terminal else _lines(console, title, unit, every_s) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(console: Console, title: str, unit: str) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit},"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, speed_estimate_period=600) as bars:
+        bar = bars.add_task(escape(title), total=None, note="", visible=False)  # until there is something to do
+
+        def advance(done: int, total: int, now: str = "", /) -> None:
+            note = f"left · {now}" if done < total else ""
+            bars.update(bar, completed=done, total=total, note=escape(note), visible=True)
+
+        yield advance
+
+
+@contextmanager
+def _lines(console: Console, title: str, unit: str, every_s: float) -> Iterator[Advance]:
+    began, state, over = time.monotonic(), [0, 0], threading.Event()
+
+    def advance(done: int, total: int, now: str = "", /) -> None:
+        state[:] = done, total
+
+    def tell() -> None:
+        while not over.wait(every_s):
+            done, total = state
+            if total:
+                left = (time.monotonic() - began) / done * (total - done) if done else None
+                when = "time left unknown" if left is None else f"about {_duration(left)} left"
+                say(console, f"{title}: {done} of {total} {unit}, {when}")
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield advance
+    finally:
+        over.set()
+        teller.join()
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    >>> [_duration(s) for s in (30, 90, 5400, 100000)]
+    ['1 min', '2 min', '1 h 30 min', '27 h 47 min']
+    """
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def fitting(widths: list[int], first: int, room: int) -> list[range]:
+    """Cut columns into groups that fit side by side behind a first column; a group has one column at least.
+
+    Args:
+        widths: Of the columns, with the space between them.
+        first: Width of the column that every group begins with.
+        room: Width of the window.
+
+    >>> fitting([10, 10, 10, 10], 20, 45)
+    [range(0, 2), range(2, 4)]
+    """
+    groups, start, used = [], 0, first
+    for number, width in enumerate(widths):
+        if number > start and used + width > room:
+            groups.append(range(start, number))
+            start, used = number, first
+        used += width
+    return [*groups, range(start, len(widths))]
