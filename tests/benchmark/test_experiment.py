@@ -9,7 +9,7 @@ import pytest
 import methods
 from benchmark import plugins, references
 from benchmark.contracts import InputError, Provenance, Row
-from benchmark.experiment import Experiment, Job, by_reason, name_fits
+from benchmark.experiment import Experiment, Job, by_reason, done_fits, name_fits
 from benchmark.identity import fit_key
 from benchmark.records import FitSpec
 from benchmark.run import RunMetadata
@@ -85,6 +85,63 @@ def test_a_record_that_cannot_be_used_counts_as_missing_and_says_why(experiment)
     assert unusable.keys() == {damaged, stale} and "damaged" in unusable[damaged]
     assert unusable[stale] == "made by other code or settings of its row"
     assert sum(record is not None for record in found.values()) == 4
+
+
+def test_records_that_cannot_be_used_are_moved_and_told_of_once_a_reason(experiment):
+    train(experiment)
+    torn, *stale = experiment.specs[0], *experiment.specs[2:]
+    experiment.run.path(torn).write_bytes(b"?")
+    for spec in stale:
+        experiment.run.write(replace(experiment.run.read(spec), key="old"))
+    _, unusable = experiment.read()
+    one, many = experiment.set_aside(unusable)
+    assert one.startswith("set aside three/majority/fold0-seed0.json: damaged")
+    assert one.endswith(f"kept in {experiment.folder / 'aside'}, made anew now")
+    assert many.startswith("set aside 4 records, three/linear/fold0-seed0.json first: made by other code or settings")
+    assert len(list((experiment.folder / "aside").iterdir())) == 5
+    assert experiment.read()[1] == {} and experiment.set_aside({}) == []
+
+
+def done(experiment: Experiment, **changes) -> set[FitSpec]:
+    preset = replace(PRESET, **changes)
+    return done_fits(experiment.folder, experiment.specs, experiment.rows, preset)
+
+
+def test_a_plan_counts_what_is_done_and_not_what_failed_or_cannot_be_used(experiment):
+    assert done(experiment) == set()
+    train(experiment, experiment.specs[:5])
+    failed, torn, stale, *rest = experiment.specs[:5]
+    for spec, change in ((failed, {"status": "failed", "reason": "nan"}), (stale, {"key": "old"})):
+        experiment.run.write(replace(experiment.run.read(spec), **change))
+    experiment.run.path(torn).write_bytes(b"?")
+    before = sorted(experiment.folder.rglob("*"))
+    assert done(experiment) == set(rest)
+    assert sorted(experiment.folder.rglob("*")) == before
+
+
+def test_a_plan_of_another_preset_is_refused_and_a_new_folder_holds_nothing(experiment, tmp_path):
+    train(experiment)
+    assert done_fits(tmp_path / "new", experiment.specs, experiment.rows, PRESET) == set()
+    for change in (
+        {"recipe": replace(PRESET.recipe, lr=9.0)},
+        {"encoder": replace(PRESET.encoder, stem="deep")},
+        {"text_tower": replace(PRESET.text_tower, seed=9)},
+        {"folds": 9},
+    ):
+        with pytest.raises(InputError, match="holds a run with another"):
+            done(experiment, **change)
+    moved = replace(PRESET.text_tower, path="elsewhere.pt")
+    assert done(experiment, text_tower=moved) == set(experiment.specs)
+
+
+def test_a_lost_scheduler_is_said_so(experiment):
+    with pytest.raises(InputError, match="no dask scheduler answers at nowhere; check the address given with --sched"):
+        experiment.train(experiment.specs, 1, "nowhere", lambda *_: None)
+
+
+def test_a_fit_whose_workers_died_is_told(experiment, monkeypatch):
+    monkeypatch.setattr("benchmark.experiment.execute", lambda work, jobs, **_: [(job, None) for job in jobs])
+    assert train(experiment, experiment.specs[:1])[1] == (1, 1, "majority three fold 0: its workers died")
 
 
 def test_reasons_are_told_once_with_all_their_fits():

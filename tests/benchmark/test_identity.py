@@ -177,6 +177,20 @@ def test_every_file_that_training_reads_is_in_the_key_or_left_out_for_a_reason()
     assert reached - beside == set(identity.TRAINING), todo
 
 
+def test_git_is_asked_once_and_in_words(monkeypatch):
+    asked = []
+
+    def answer(command, **how):
+        asked.append((command, how))
+        return subprocess.CompletedProcess(command, 0, stdout=" abc-dirty\n")
+
+    monkeypatch.setattr(subprocess, "run", answer)
+    assert commit.__wrapped__() == "abc-dirty"
+    ((command, how),) = asked
+    assert command[:3] == ["git", "-C", str(ROOT)] and "--dirty" in command and "--always" in command
+    assert how == {"capture_output": True, "text": True, "check": True, "timeout": 30}
+
+
 def test_the_commit_is_gits_and_says_whether_files_differ_from_it():
     git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
     if git.returncode:

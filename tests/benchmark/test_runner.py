@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmark import runner
-from benchmark.contracts import FoldData, InputError, Row, Task
+from benchmark.contracts import FoldData, InputError, Row, Task, Unsupported
 from benchmark.identity import fit_key
 from benchmark.records import FitRecord, FitSpec
 from benchmark.runner import deterministic, run_fit, seed_of
@@ -118,6 +118,29 @@ def test_a_broken_fit_is_recorded_with_its_reason_and_tried_again(run, train, sp
     assert "Traceback" in record.metadata.traceback and len(record.labels) == len(record.nodule_ids) == 0
     assert run.read(SPEC).status == "failed"
     assert train().status == "done"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), Unsupported("not yet")])
+def test_what_was_not_done_is_tried_again_with_the_same_settings(run, train, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "fit", fail)
+        assert train().status in ("failed", "unsupported")
+    assert train().status == "done"
+
+
+def test_the_time_is_that_of_the_fit(train, monkeypatch):
+    ticks = iter([100.0, 100.1234567])
+    monkeypatch.setattr(runner.time, "perf_counter", lambda: next(ticks))
+    assert train().metadata.seconds == 0.123
+
+
+def test_a_card_is_named_by_its_maker_and_other_devices_by_their_kind(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device.index}")
+    assert runner._device_name(torch.device("cuda:1")) == "Card 1"
+    assert [runner._device_name(torch.device(kind)) for kind in ("cpu", "mps")] == ["cpu", "mps"]
 
 
 def test_a_method_that_cannot_do_the_task_is_unsupported_not_failed(run, train):

@@ -13,6 +13,7 @@ differences = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=2
 
 def test_the_standard_deviation_is_the_samples():
     assert sample_std(np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(math.sqrt(5 / 3))
+    assert sample_std(np.array([1.0, 3.0])) == pytest.approx(math.sqrt(2))
     assert math.isnan(sample_std(np.array([1.0])))
 
 
@@ -34,6 +35,23 @@ def test_a_mean_is_significant_just_when_it_exceeds_the_detectable_difference(va
         assert (corrected_t_test(values, 0.25) < 0.05) == (abs(values.mean()) > least)
 
 
+def test_two_folds_are_enough_and_one_is_not():
+    """t = mean / error with one degree of freedom, a Cauchy variate: p = 1 - 2 atan(t) / pi."""
+    values = np.array([1.0, 3.0])  # mean 2, deviation sqrt 2; error sqrt((1/2 + 1/4) 2)
+    t = 2 / math.sqrt(1.5)
+    assert corrected_t_test(values, 0.25) == pytest.approx(1 - 2 * math.atan(t) / math.pi)
+    assert smallest_detectable_difference(values, 0.25) == pytest.approx(math.tan(0.475 * math.pi) * math.sqrt(1.5))
+    assert math.isnan(corrected_t_test(values[:1], 0.25)) and math.isnan(
+        smallest_detectable_difference(values[:1], 0.25)
+    )
+
+
+def test_the_detectable_difference_is_that_of_its_alpha():
+    values = np.array([1.0, 2.0, 0.0, -1.0, 5.0])
+    ratio = smallest_detectable_difference(values, 0.25, alpha=0.01) / smallest_detectable_difference(values, 0.25)
+    assert ratio == pytest.approx(4.6041 / 2.7764, abs=1e-4)  # t of four degrees of freedom at 0.995 and 0.975
+
+
 def test_equal_folds_are_no_difference_and_constant_ones_are_certain():
     assert corrected_t_test(np.zeros(5), 0.25) == 1.0
     assert corrected_t_test(np.ones(5), 0.25) == 0.0
@@ -43,5 +61,7 @@ def test_equal_folds_are_no_difference_and_constant_ones_are_certain():
 def test_holm_by_hand_keeps_order_and_passes_unknowns_by():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.04, 0.01, 0.005, 0.03]) == pytest.approx([0.06, 0.03, 0.02, 0.06])
+    assert holm([]) == [] and holm([0.7]) == [0.7]
     adjusted = holm([float("nan"), 0.02])
     assert math.isnan(adjusted[0]) and adjusted[1] == 0.02

@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import methods
+from benchmark.contracts import Preparation, Provenance, TextTowerSpec
+from benchmark.origin import Origin, folder_name, write_tables
+from benchmark.recipe import Recipe
+from benchmark.tables import tables_of
+from fakes import IDENTITY, LINEAR, A, B, make_cohort
+
+RANDOM = replace(IDENTITY, text_tower=TextTowerSpec("random"))
+CLIP = methods.ROWS["clip"]
+
+
+def notes(cohort=None, identity=IDENTITY, seeds: int = 1, rows=(LINEAR,)) -> list[str]:
+    return Origin(cohort or make_cohort(), identity, "the rule", seeds, rows).notes()
+
+
+def said(sentence: str, found: list[str]) -> bool:
+    return any(sentence in note for note in found)
+
+
+def test_the_first_note_is_what_the_voxels_are():
+    assert notes()[0] == "Phantom: not CT." and notes(make_cohort(note="CT: crops."))[0] == "CT: crops."
+
+
+def test_a_sample_says_that_its_numbers_mean_nothing_and_a_whole_cohort_does_not():
+    sample = make_cohort(provenance=Provenance(200, "", None))
+    assert said("A small sample for testing the machinery: these numbers mean nothing.", notes(sample))
+    assert not said("sample for testing", notes())
+
+
+def test_a_random_tower_is_named_where_a_row_reads_text_and_only_there():
+    assert said(
+        "Text tower: random weights. Rows that read text show what their losses do", notes(None, RANDOM, 1, [CLIP])
+    )
+    assert not said("Text tower", notes(None, RANDOM))
+    assert said("Text tower: OpenAI's CLIP ViT-B/16, frozen.", notes(rows=[LINEAR, CLIP]))
+
+
+@pytest.mark.parametrize(
+    ("known", "sentence"), [(30, "The whole collection: 30 of the 30"), (40, "A partial cohort: 30")]
+)
+def test_a_download_says_how_much_of_the_collection_it_holds(known, sentence):
+    came = Preparation(known, 30, {}, {}, 0, "prepare.json")
+    assert said(sentence, notes(make_cohort(provenance=Provenance(None, "", came))))
+    assert not said("collection:", notes())
+
+
+def test_the_preset_the_encoder_and_the_epochs_are_named():
+    one = replace(IDENTITY, recipe=Recipe(epochs=1))
+    assert said("Preset quick: resnet18 with stages 64-128-256-512, 2 epochs, the last epoch tested", notes())
+    assert said("1 epoch, the last", notes(identity=one))
+
+
+def test_settings_changed_by_hand_are_named():
+    changed = replace(IDENTITY, settings={"ce.x": 1, "clip.prompt": "a {}"})
+    assert said("Changed by hand: ce.x = 1, clip.prompt = a {}.", notes(identity=changed))
+    assert not said("Changed by hand", notes())
+
+
+def test_nodules_patients_rule_and_cohort_are_named():
+    assert said("30 nodules of 30 patients; label rule 'published': the rule; cohort abc.", notes())
+    given = make_cohort(given_labels=np.zeros(30, dtype=np.int64), patient_ids=("p",) * 30)
+    assert said("30 nodules of 1 patients; classes as the collection gives them; cohort abc.", notes(given))
+
+
+def test_the_last_note_says_what_the_plus_minus_is():
+    sentence = "Percent, mean ± sample standard deviation (ddof=1) over 5 patient-disjoint folds"
+    assert notes()[-1].startswith(f"{sentence};") and notes(seeds=3)[-1].startswith(f"{sentence} of 3 seeds each;")
+
+
+def test_the_tag_and_the_columns_are_the_same_in_short():
+    origin = Origin(make_cohort(), RANDOM, "", 1, [CLIP])
+    assert origin.tag() == "phantom, preset quick, random text tower"
+    assert replace(origin, rows=[LINEAR]).tag() == "phantom, preset quick"
+    assert origin.columns() == {
+        "source": "phantom",
+        "preset": "quick",
+        "text_tower": "random",
+        "label_rule": "published",
+        "cohort": "abc",
+    }
+
+
+def test_every_file_says_what_its_numbers_are(tmp_path):
+    origin = Origin(make_cohort(), RANDOM, "", 1, [CLIP])
+    write_tables(tmp_path, tables_of([A, B], {"linear": LINEAR}, {}, 5), origin)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"table{n}.{kind}" for n in "12" for kind in ("md", "tex", "csv")
+    }
+    for kind in ("md", "tex"):
+        assert "Phantom: not CT." in (tmp_path / f"table1.{kind}").read_text()
+        assert "Text tower: random weights" in (tmp_path / f"table2.{kind}").read_text()
+
+
+@pytest.mark.parametrize("value", ["a/b", "..", "x" * 200, "é ", ["a", "b"]])
+def test_a_setting_never_leads_out_of_the_folder_of_runs(value):
+    name = folder_name("quick", "phantom", "published", {"clip.prompt": value})
+    assert "/" not in name and len(name) < 60 and name.startswith("quick-phantom-published-")
+    assert name != folder_name("quick", "phantom", "published", {"clip.prompt": "other/"})
