@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmark.contracts import InputError
 
 _PIPED_WIDTH = 120  # where no terminal says how wide it is
+_ENDLESS = 10_000  # columns
 _MINUTE_S = 60.0
 _PLAIN = str.maketrans({"±": "+-", "·": "-", "…": "...", "─": "-", "━": "-", "≥": ">=", "≤": "<="})
 
@@ -33,11 +34,28 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("plain-letters", _replace)
 
 
+@runtime_checkable
+class Stream(Protocol):
+    """What a screen needs of what lies below it."""
+
+    def write(self, text: str, /) -> int:
+        """Write a text."""
+
+    def flush(self) -> None:
+        """Send what was kept back."""
+
+    def isatty(self) -> bool:
+        """Return whether a person looks at it."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+
 class Screen(io.TextIOBase):
     """A stream that drops what cannot be shown, once its reader is gone, and never raises."""
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream: TextIO | None = stream
+    def __init__(self, stream: Stream | None) -> None:
+        self._stream = stream
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain-letters")
 
@@ -69,7 +87,7 @@ class Screen(io.TextIOBase):
         """Show what was kept back."""
         self._try(lambda stream: stream.flush())
 
-    def _try(self, do: Callable[[TextIO], object]) -> None:
+    def _try(self, do: Callable[[Stream], object]) -> None:
         if self._stream is None:
             return
         try:
@@ -79,7 +97,7 @@ class Screen(io.TextIOBase):
             self._stream = None
 
     @staticmethod
-    def _silence(stream: TextIO) -> None:
+    def _silence(stream: Stream) -> None:
         """Send what the stream still holds nowhere, so that Python's own flush at exit finds nothing to complain of."""
         try:
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -131,8 +149,11 @@ def say(console: Console, text: str, style: str | None = None) -> None:
 
 def show(console: Console, thing: RenderableType) -> None:
     """Print something that must not be shortened: what is wider than the window runs over its edge."""
-    needed = console.measure(thing).minimum
-    console.print(thing, width=max(console.width, needed), crop=False, no_wrap=False, soft_wrap=False)
+    needed = console.measure(thing, options=console.options.update_width(_ENDLESS)).minimum
+    if needed > console.width:  # a console prints nothing wider than itself
+        terminal = console.is_terminal
+        console = Console(file=console.file, width=needed, force_terminal=terminal, emoji=False, highlight=False)
+    console.print(thing)
 
 
 class Advance(Protocol):

@@ -15,19 +15,12 @@ from benchmark.check.verdict import Verdict
 from benchmark.console import Style
 from benchmark.published import Published
 from benchmark.scores import metric_title
+from benchmark.screen import show
 
-_PIPED_WIDTH = 80
+WIDTH = 80
 _LEFT: Style = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
 _SHORT = {"quadratic_weighted_kappa": "Kappa x 100", "macro_f1": "Macro F1", "auc_ovr": "AUC"}
 _COLOUR = {"EQUIVALENT": "green", "DIFFERENT": "yellow", "INCONCLUSIVE": "dim"}
-
-
-def console() -> Console:
-    """Return the console of stdout."""
-    made = Console(highlight=False)
-    if not made.is_terminal:
-        made.width = _PIPED_WIDTH
-    return made
 
 
 def print_agreement(out: Console, paper: Published, run: Measured, found: Sequence[Agreement]) -> None:
@@ -42,7 +35,7 @@ def print_agreement(out: Console, paper: Published, run: Measured, found: Sequen
         out.print("No row and score of this run is in the paper.")
         return
     for protocol in dict.fromkeys(one.published.protocol for one in found):
-        out.print(_agreements(paper, [one for one in found if one.published.protocol == protocol]))
+        show(out, _agreements(paper, [one for one in found if one.published.protocol == protocol]))
     counts = ", ".join(f"{sum(one.verdict == verdict for one in found)} {verdict}" for verdict in _COLOUR)
     level = f"{100 * (1 - 2 * ALPHA):.0f} %"
     margins = ", ".join(dict.fromkeys(f"{one.published.metric.partition('_')[0]} {one.margin:g}" for one in found))
@@ -83,9 +76,9 @@ def print_verdict(out: Console, golden: Golden, run: Measured, verdict: Verdict)
     if changed:
         out.print(f"Other versions: {escape('; '.join(changed))}.")
     if verdict.comparisons:
-        out.print(_accuracies(verdict, run))
+        show(out, _accuracies(verdict, run))
     if verdict.regressions:
-        out.print(_regressions(verdict))
+        show(out, _regressions(verdict))
     for fault in verdict.faults:
         out.print(f"· {escape(fault)}", style="red")
     if verdict.new:

@@ -3,7 +3,6 @@
 Exit status: 0 within what folds and seeds allow, 1 a regression, 2 bad input or nothing to compare with.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,10 @@ from benchmark.check.equivalence import agreements, load_margins
 from benchmark.check.measured import Measured, read
 from benchmark.check.verdict import judge
 from benchmark.commandline import Parser
+from benchmark.commandline import path as path_of
 from benchmark.contracts import InputError
 from benchmark.published import load
+from benchmark.screen import consoles, guarded, say
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
@@ -21,28 +22,28 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = Parser(prog="python -m benchmark.check", description=__doc__.partition(":")[0] + ".")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, such as results/runs/...")
+    parser.add_argument("run", type=path_of, metavar="RUN", help="a run folder, such as results/runs/...")
     parser.add_argument("--accept", metavar="REASON", help="make this run the golden one; say why")
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, metavar="FOLDER", help="holds golden/, published/ and margins.toml"
+        "--results", type=path_of, default=RESULTS, metavar="FOLDER", help="holds golden/, published/ and margins.toml"
     )
-    try:
+
+    def check() -> int:
         options = parser.parse_args(argv)
         run = read(options.run)
         path = options.results / "golden" / f"{run.name}.toml"
         if options.accept is not None:
             return _accept(run, path, options.accept)
         return _check(run, path, options.results)
-    except InputError as error:
-        print(f"benchmark.check: {error}", file=sys.stderr)
-        return 2
+
+    return guarded("benchmark.check", check)
 
 
 def _accept(run: Measured, path: Path, reason: str) -> int:
     golden.accept(run, path, reason)
-    out = report.console()
+    out, _ = consoles(report.WIDTH)
     rows = {key.row for key in run.cells}
-    out.print(f"Accepted {len(run.cells)} scores of {len(rows)} rows: {path}", soft_wrap=True)
+    say(out, f"Accepted {len(run.cells)} scores of {len(rows)} rows: {path}")
     if all(cell.seeds == 1 for cell in run.cells.values()):
         out.print(
             "One seed a fold: a run with --seeds 2 or more tells how much a seed moves, and finds smaller faults."
@@ -51,7 +52,7 @@ def _accept(run: Measured, path: Path, reason: str) -> int:
 
 
 def _check(run: Measured, path: Path, results: Path) -> int:
-    out = report.console()
+    out, _ = consoles(report.WIDTH)
     margins = load_margins(results / "margins.toml")
     for file in sorted((results / "published").glob("*.toml")):
         paper = load(file)

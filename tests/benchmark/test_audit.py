@@ -182,4 +182,4 @@ def test_bad_input_is_one_sentence_and_status_2(tmp_path, capsys):
     assert main([str(path)]) == 2
     out, err = capsys.readouterr()
     where, what = f"{path}, line 19, key tables[0].rows.one", "C.recall_benign is 191.5, not a percentage"
-    assert out == "" and err == f"error: {where}: {what} between 0 and 100\n"
+    assert out == "" and err == f"benchmark.audit: {where}: {what} between 0 and 100\n"
