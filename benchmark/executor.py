@@ -7,20 +7,31 @@ replaced and its job asked for again, so a job must be idempotent: the record th
 import logging
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+
+from benchmark.contracts import InputError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _DEATHS_ALLOWED = 10
 _KEEP = 1 << 30  # bytes
+_ALONE = "--workers 0 does without dask, in this process"
 
 
 def execute(
-    work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int, scheduler: str | None = None
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    scheduler: str | None = None,
+    patience_s: float = 60.0,
 ) -> Iterator[tuple[Job, Result | None]]:
     """Yield each job with its result as it finishes; a job whose workers died ten times has the result None.
 
@@ -29,50 +40,117 @@ def execute(
         jobs: Begun in this order.
         workers: Local processes; 0 works in this process (for debuggers). Ignored with a scheduler.
         scheduler: Address of a running dask scheduler whose workers see the same files and code.
+        patience_s: How long to wait for a first worker.
 
     Raises:
-        ConnectionError: No scheduler answers at the address.
+        InputError: No scheduler or no worker answers, a worker cannot import the project, or all were lost.
         Exception: Whatever `work` raises; jobs not yet begun are dropped.
     """
     if workers == 0 and scheduler is None:
         for job in jobs:
             yield job, work(job)
         return
-    import dask
-    from distributed import Client, KilledWorker, LocalCluster, as_completed
+    with _client(min(workers, len(jobs)), scheduler) as client:
+        from distributed import CancelledError, KilledWorker, as_completed
+        from distributed.comm.core import CommClosedError
 
-    dask.config.set(
-        {
-            "distributed.scheduler.allowed-failures": _DEATHS_ALLOWED,
-            "distributed.scheduler.worker-saturation": 1.0,  # a job waits at the scheduler, not at a busy worker
-            # dask lets glibc give freed memory back at once, and a training step frees and takes megabytes: a third
-            # of the time went into page faults. One arena that keeps its memory is what the main thread has anyway.
-            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": _KEEP,
-            "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": _KEEP,
-            "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
-        }
-    )
-    with ExitStack() as stack:
-        try:
-            address = scheduler or stack.enter_context(
-                LocalCluster(  # type: ignore[no-untyped-call]
-                    n_workers=min(workers, len(jobs)),
-                    threads_per_worker=1,
-                    memory_limit=0,
-                    dashboard_address="127.0.0.1:0",  # None would still claim port 8787, and warn where it is taken
-                    silence_logs=logging.CRITICAL,
-                )
-            )
-            client = stack.enter_context(Client(address, timeout=10))  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:  # ValueError: no address at all
-            raise ConnectionError(f"no dask scheduler answers at {scheduler}") from error
+        _probe(client, work, scheduler, patience_s)
         futures = dict(zip(client.map(work, jobs, pure=False), jobs, strict=True))
         for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
             try:
                 result = future.result()
             except KilledWorker:
                 result = None
+            except (CancelledError, CommClosedError) as error:
+                where = f"the dask scheduler at {scheduler}" if scheduler else "the local dask scheduler"
+                raise InputError(
+                    f"{where} was lost; what is finished is kept, the same command goes on from there"
+                ) from error
             yield futures.pop(future), result
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator["Client"]:
+    """Give a client of the scheduler at an address, or of local processes.
+
+    Raises:
+        InputError: dask's configuration cannot be read, no local cluster can be started, or no scheduler answers.
+    """
+    try:
+        import dask
+        import distributed
+    except Exception as error:  # reading a malformed configuration raises whatever its parser does
+        raise InputError(
+            f"dask does not start ({_first_line(error)}): mend or remove its configuration files; {_ALONE}"
+        ) from error
+    settings = {
+        "distributed.scheduler.allowed-failures": _DEATHS_ALLOWED,
+        "distributed.scheduler.worker-saturation": 1.0,  # a job waits at the scheduler, not at a busy worker
+        # dask lets glibc give freed memory back at once, and a training step frees and takes megabytes: a third
+        # of the time went into page faults. One arena that keeps its memory is what the main thread has anyway.
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": _KEEP,
+        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": _KEEP,
+        "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
+    }
+    with dask.config.set(settings):
+        if scheduler is not None:
+            try:
+                client = distributed.Client(scheduler, timeout=10)  # type: ignore[no-untyped-call]
+            except (
+                OSError,
+                ValueError,
+                TypeError,
+            ) as error:  # ValueError: no address at all; TypeError: TLS is missing
+                raise InputError(
+                    f"no dask scheduler answers at {scheduler} ({_first_line(error)}); check the address given with "
+                    "--scheduler"
+                ) from error
+            with client:
+                yield client
+            return
+        try:
+            cluster = distributed.LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0",  # None would still claim port 8787, and warn where it is taken
+                silence_logs=logging.CRITICAL,
+            )
+        except Exception as error:  # no loopback, no process, a configuration that demands encryption
+            raise InputError(
+                f"dask cannot start worker processes on this machine ({_first_line(error)}); {_ALONE}"
+            ) from error
+        with cluster, distributed.Client(cluster, timeout=30) as client:  # type: ignore[no-untyped-call]
+            yield client
+
+
+def _probe(client: "Client", work: Callable[[Job], Result], scheduler: str | None, patience_s: float) -> None:
+    """See that there is a worker, and that all of them can import the project.
+
+    Raises:
+        InputError: There is none, or one cannot.
+    """
+    where = f"the dask scheduler at {scheduler}" if scheduler else "the local dask scheduler"
+    remedy = "start some: dask worker --scheduler-file FILE --nthreads 1" if scheduler else _ALONE
+    try:
+        client.wait_for_workers(1, timeout=patience_s)
+    except TimeoutError as error:
+        raise InputError(f"{where} has had no worker for {patience_s:g} s; {remedy}") from error
+    try:
+        client.run(_import, work.__module__)
+    except Exception as error:  # whatever importing raises there
+        raise InputError(
+            f"a worker of {where} cannot import the project ({_first_line(error)}): start workers with PYTHONPATH set "
+            "to the checkout, in an environment with its requirements"
+        ) from error
+
+
+def _import(module: str) -> None:
+    __import__(module)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def worker_device(device: str) -> str:

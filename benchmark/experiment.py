@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmark import plugins
-from benchmark.contracts import FoldData, InputError, Protocol, Row
+from benchmark.contracts import FoldData, Protocol, Row
 from benchmark.executor import execute, worker_device
 from benchmark.identity import Identity, fit_key
 from benchmark.recipe import Preset
@@ -112,16 +112,13 @@ class Experiment:
             now: Called with the number done, their total and what is new.
 
         Raises:
-            InputError: No scheduler answers.
+            InputError: The scheduler or its workers are not there, or are lost.
         """
         now(0, len(missing), "starting")
         finished = execute(Job.run, list(self._jobs(missing)), workers=workers, scheduler=scheduler)
-        try:
-            for done, (job, status) in enumerate(finished, start=1):
-                fit = f"{job.spec.method} {job.spec.label_set} fold {job.spec.fold}"
-                now(done, len(missing), f"{fit}: {status or 'its workers died'}")
-        except ConnectionError as error:
-            raise InputError(f"{error}; check the address given with --scheduler") from error
+        for done, (job, status) in enumerate(finished, start=1):
+            fit = f"{job.spec.method} {job.spec.label_set} fold {job.spec.fold}"
+            now(done, len(missing), f"{fit}: {status or 'its workers died'}")
 
     def set_aside(self, unusable: Mapping[FitSpec, str]) -> list[str]:
         """Move records that cannot be used out of the way; return what to tell of them, a sentence a reason."""

@@ -155,7 +155,7 @@ def test_of_a_recipe_only_the_parts_that_differ_are_named():
 @pytest.mark.parametrize(("key", "what"), [("text_tower", "text tower"), ("encoder", "encoder")])
 def test_another_encoder_or_text_tower_is_named_in_words(key, what):
     said = refusal(accepted(scores(ONE), **{key: {}}), measured(scores(ONE)))
-    assert said.startswith(f"cannot compare run with golden.toml: another {what} (name None accepted, ")
+    assert said.startswith(f"cannot compare run with golden.toml: another {what} (") and " None accepted, " in said
 
 
 def test_settings_that_the_run_adds_are_named():

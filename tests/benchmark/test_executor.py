@@ -1,10 +1,20 @@
+import json
 import os
 import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmark.executor import execute
+from benchmark.contracts import InputError
+from benchmark.executor import execute, turn_of, worker_device
+from benchmark.experiment import Job
+from benchmark.identity import ROOT
 
 
 def double(number: int) -> int:
@@ -46,6 +56,96 @@ def test_a_running_scheduler_can_be_used_by_its_address():
         assert dict(execute(double, [1, 2], workers=1, scheduler=address)) == {1: 2, 2: 4}
 
 
-def test_no_scheduler_at_the_address_is_said_so():
-    with pytest.raises(ConnectionError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        list(execute(double, [1], workers=1, scheduler="tcp://127.0.0.1:9"))
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "tls://127.0.0.1:9"])
+def test_no_scheduler_at_the_address_is_said_so(address):
+    with pytest.raises(InputError, match=f"no dask scheduler answers at {address}.*given with --scheduler"):
+        list(execute(double, [1], workers=1, scheduler=address))
+
+
+@pytest.fixture
+def cluster():
+    from distributed import LocalCluster
+
+    options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=0, silence_logs=50, **options) as cluster:
+        yield cluster
+
+
+def test_a_scheduler_without_workers_is_said_so(cluster):
+    sentence = r"the dask scheduler at tcp://.* has had no worker for 0\.5 s; start some: dask worker"
+    with pytest.raises(InputError, match=sentence):
+        list(execute(double, [1], workers=1, scheduler=cluster.scheduler_address, patience_s=0.5))
+
+
+def test_workers_that_cannot_import_the_project_are_said_so(cluster, tmp_path):
+    code = "import sys; sys.path[:] = [p for p in sys.path if p]; from distributed.cli.dask_worker import main; main()"
+    options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--death-timeout", "30"]
+    command = [sys.executable, "-I", "-c", code, cluster.scheduler_address, *options]
+    worker = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        sentence = "a worker of the dask scheduler at tcp://.* cannot import the project .*No module named 'benchmark'"
+        with pytest.raises(InputError, match=sentence):
+            list(execute(Job.run, [], workers=1, scheduler=cluster.scheduler_address, patience_s=60.0))
+    finally:
+        worker.terminate()
+        worker.wait()
+
+
+def wait_for_ever(number: int) -> int:
+    time.sleep(60)
+    return number
+
+
+def test_a_scheduler_that_is_lost_is_said_so():
+    code = "from distributed.cli.dask_scheduler import main; main()"
+    file = os.path.join(tempfile.mkdtemp(), "scheduler.json")
+    options = ["--scheduler-file", file, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    scheduler = subprocess.Popen([sys.executable, "-c", code, *options], stderr=subprocess.DEVNULL)
+    while not os.path.exists(file):
+        time.sleep(0.1)
+    address = json.loads(Path(file).read_text())["address"]
+    code = "from distributed.cli.dask_worker import main; main()"
+    options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--death-timeout", "5"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, address, *options]
+    worker = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    threading.Timer(8, scheduler.kill).start()
+    try:
+        with pytest.raises(InputError, match=r"the dask scheduler at tcp://.* was lost; what is finished is kept"):
+            list(execute(wait_for_ever, [1], workers=1, scheduler=address))
+    finally:
+        scheduler.kill(), worker.kill()
+        scheduler.wait(), worker.wait()
+
+
+def test_a_configuration_that_demands_encryption_is_said_so_with_the_way_out(monkeypatch):
+    import dask
+
+    with dask.config.set({"distributed.comm.require-encryption": True}):
+        with pytest.raises(InputError, match=r"dask cannot start worker processes .*; --workers 0 does without dask"):
+            list(execute(double, [1], workers=1))
+
+
+def test_a_configuration_that_cannot_be_read_is_said_so_with_the_way_out(tmp_path):
+    (tmp_path / "broken.yaml").write_text("a: [b: }")
+    code = "from benchmark.executor import execute; list(execute(print, [1], workers=1))"
+    environment = os.environ | {"DASK_CONFIG": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert "InputError: dask does not start (" in done.stderr and "--workers 0 does without dask" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "device"), [(0, "cuda:0"), (1, "cuda:1"), (2, "cuda:2"), (3, "cuda:0"), ("1", "cuda:1")]
+)
+def test_local_workers_share_cards_out_by_their_number(monkeypatch, name, device):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("distributed.get_worker", lambda: SimpleNamespace(name=name))
+    assert worker_device("cuda") == device
+    assert worker_device("cuda:2") == "cuda:2" and worker_device("cpu") == "cpu"
+
+
+def test_two_local_workers_have_two_cards_and_outside_a_worker_there_is_no_sharing(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert worker_device("cuda") == "cuda"
+    assert {turn_of(name) % 2 for name in (0, 1)} == {0, 1}
+    assert turn_of("tcp://10.0.0.1:1234") == turn_of("tcp://10.0.0.1:1234")
