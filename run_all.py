@@ -18,7 +18,7 @@ from rich.console import Console
 
 import datasets
 import methods
-from benchmark import choose, commandline, console, origin, plugins, presets, references, screen
+from benchmark import choose, commandline, console, origin, places, plugins, presets, references, screen
 from benchmark.experiment import Experiment, done_fits, name_fits
 from benchmark.identity import commit, identity_of
 from benchmark.records import versions
@@ -26,8 +26,6 @@ from benchmark.run import RunMetadata
 from benchmark.tables import tables_of
 from datasets import cohort, folds, protocols, store
 from methods._tower import load_text_tower
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def run(args: argparse.Namespace, command: Sequence[str]) -> int:
@@ -44,10 +42,10 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     asked = choose.choose_all("dataset", args.datasets, protocols.DATASETS) if args.datasets else None
     device = choose.choose_device(args.device)
     name, preset = presets.resolve(args.preset, device, presets.Changes.of(args))
-    workers = choose.choose_workers(args.workers, device)
+    workers, work = choose.choose_workers(args.workers, device), places.work_folder(args.work)
 
     def folder_of(source: str) -> Path:
-        return args.out or RESULTS / "runs" / origin.folder_name(name, source, rule, settings)
+        return args.out or work / "runs" / origin.folder_name(name, source, rule, settings)
 
     if args.dry_run:
         if args.cohort or args.collection:
@@ -58,11 +56,11 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         console.print_plan(out, specs, done_fits(folder, specs, rows, preset), rows, f"{workers} on {device}", folder)
         return 0
 
-    file = args.cohort.resolve() if args.cohort else prepare(args, preset.nodules, max(1, workers), err)
+    file = args.cohort.resolve() if args.cohort else prepare(args, work / "cohorts", preset.nodules, workers, err)
     nodules = store.open_once(file)
     chosen = protocols.protocols_of(nodules, asked, rule)
     fold_of = folds.assign_cohort(nodules, rule, preset.folds)
-    folder = folder_of(nodules.source)
+    folder = places.writable(folder_of(nodules.source))
     this = Experiment(
         folder=folder,
         identity=identity_of(nodules, fold_of, rule, name, preset, settings),
@@ -95,16 +93,16 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
     return console.print_end(out, err, folder, found)
 
 
-def prepare(args: argparse.Namespace, sample: int | None, workers: int, err: Console) -> Path:
+def prepare(args: argparse.Namespace, work: Path, sample: int | None, workers: int, err: Console) -> Path:
     """Return the prepared file of the collection that the command line names, making it first if it is missing."""
-    work, given = RESULTS / "cohorts", {"dicom_root": args.dicom_root, "verify": args.verify, "workers": workers}
+    given = {"dicom_root": args.dicom_root, "verify": args.verify, "workers": max(1, workers)}
     if args.collection:
         collection = datasets.open_collection(args.collection)
     else:
         with screen.progress(err, "Looking for series", "folders and archives") as advance:
             collection = datasets.open_source(args.source or "phantom", work, **given, progress=advance)
     with screen.progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
-        file = cohort.prepare(collection, work, sample=sample, workers=workers, progress=advance)
+        file = cohort.prepare(collection, work, sample=sample, workers=max(1, workers), progress=advance)
     if (came := store.open_once(file).provenance.preparation) is not None:
         console.print_preparation(err, came)
     return file

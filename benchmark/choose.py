@@ -1,7 +1,6 @@
 """Names checked against what there is: what is wrong, what there is to choose from, what is nearest."""
 
 import difflib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -122,4 +121,7 @@ def choose_workers(number: int | None, device: str) -> int:
         return torch.cuda.device_count()
     if device != "cpu":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from joblib import cpu_count  # here: it comes with scikit-learn, which `--list` need not wait for
+
+    count: int = cpu_count()  # what this process may use: its affinity and its cgroup's limit count
+    return count

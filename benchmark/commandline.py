@@ -92,6 +92,7 @@ def parser() -> Parser:
     add("--workers", type=at_least(0), metavar="N", help="processes (default: one a core or GPU; 0: in this process)")
     add("--scheduler", metavar="ADDRESS", help="a running dask scheduler to work on, instead of processes")
     add("--out", type=path, metavar="FOLDER", help="the run folder (default: results/runs/...)")
+    add("--work", type=path, metavar="FOLDER", help="holds cohorts and runs (default: results/, or your cache folder)")
     add("--plugin", type=path, action="append", default=[], metavar="FILE", help="a file that adds rows or collections")
     add("--list", action="store_true", help="say what there is to choose from, and stop")
     add("--dry-run", action="store_true", help="say what would be done, and stop")

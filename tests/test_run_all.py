@@ -290,7 +290,7 @@ def test_a_collection_of_ones_own_needs_one_file(capsys, tmp_path, monkeypatch):
     plugin = tmp_path / "mine.py"
     plugin.write_text(COLLECTION)
     arguments = ["--collection", "mine", "--methods", "ce", "clip_lung", "--workers", "0", "--plugin", str(plugin)]
-    monkeypatch.setattr(run_all, "RESULTS", tmp_path / "results")
+    arguments += ["--work", str(tmp_path / "results")]
     status, out, _ = call(capsys, *SMOKE, *arguments)
     assert status == 0 and "Mine-C" in out and "Mine-A" not in out  # it has no unsure nodule
     text = (tmp_path / "results" / "runs" / "smoke-mine-published" / "table2.md").read_text()

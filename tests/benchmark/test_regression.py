@@ -183,17 +183,17 @@ def lowered(scores, points: float, row: str = "m3"):
 
 @pytest.fixture(scope="module")
 def pairs():
-    """Golden and honest rerun, three seeds each, of 20 invented benchmarks with 12 rows."""
+    """Golden and honest rerun, three seeds each, of 60 invented benchmarks with 12 rows."""
     rng = np.random.default_rng(0)
     found = []
-    for _ in range(20):
+    for _ in range(60):
         true = runs.truth(rng)
         found.append((runs.observe(rng, true, 3), runs.observe(rng, true, 3), runs.sizes(true)))
     return found
 
 
 def test_honest_reruns_with_other_seeds_pass(pairs):
-    assert sum(fails(*pair) for pair in pairs) <= 2  # expected 0.2 at most; more than 2 has a chance below 1 in 800
+    assert sum(fails(*pair) for pair in pairs) <= 3  # expected 0.6 at most; more than 3 has a chance below 1 in 300
 
 
 @pytest.mark.parametrize("seeds", [(1, 1), (2, 1), (5, 1)])

@@ -1,0 +1,52 @@
+"""Where prepared cohorts and runs are kept: as asked for, else beside the code, else in the user's cache folder."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from benchmark.contracts import InputError
+from benchmark.files import write_atomically
+from benchmark.identity import ROOT
+
+VARIABLE = "LUNG_NODULE_BENCHMARK_WORK"
+
+
+def work_folder(asked: Path | None) -> Path:
+    """Return the folder that holds `cohorts` and `runs`.
+
+    Args:
+        asked: By `--work`; None takes that of the environment variable, else the checkout's `results`, else, where
+            the user may not write there, a folder of the user's cache.
+
+    Raises:
+        InputError: Nothing can be written to what was asked for.
+    """
+    named = asked or (Path(os.environ[VARIABLE]).expanduser() if os.environ.get(VARIABLE) else None)
+    if named is not None:
+        return writable(named)
+    try:
+        return writable(ROOT / "results")
+    except InputError:
+        return writable(platformdirs.user_cache_path("lung-nodule-benchmark"))
+
+
+def writable(folder: Path) -> Path:
+    """Return a folder, after writing a file below it and removing that again; what was made for it goes too.
+
+    Raises:
+        InputError: It cannot be written to; said before any work is done, not after.
+    """
+    made = [folder, *folder.parents][: sum(not place.exists() for place in (folder, *folder.parents))]
+    trial = folder / f".trial-{os.getpid()}"
+    try:
+        write_atomically(trial, "")
+        trial.unlink()
+    except OSError as error:
+        raise InputError(
+            f"nothing can be written to {folder} ({error.strerror}): give another folder with --work, or in the "
+            f"environment variable {VARIABLE}; --out names a run's own folder"
+        ) from error
+    for place in made:
+        place.rmdir()
+    return folder
