@@ -28,17 +28,17 @@ from datasets import cohort, folds, protocols, store
 from methods._tower import load_text_tower
 
 
-def run(args: argparse.Namespace, command: Sequence[str]) -> int:
+def run(args: argparse.Namespace, command: str) -> int:
     """Do what the command line asks; return the exit status."""
     out, err = screen.consoles()
-    files = plugins.load(args.plugin)
+    files = plugins.load(args.plugin, methods.ROWS, datasets.COLLECTIONS)
     rows = choose.join(methods.ROWS, references.ROWS)
     if args.list:
         console.print_choices(out, choose.listing(rows, protocols.DATASETS, datasets.SOURCES, protocols.LABEL_RULES))
         return 0
-    rows, settings = presets.parse_settings(args.set, choose.choose_rows(args.methods, rows))
+    rows, settings = presets.parse_settings(args.set, choose.choose_rows(args.methods, rows), rows)
     rule = choose.choose("label rule", args.label_rule, protocols.LABEL_RULES)
-    source = choose.choose("source", args.source or "phantom", datasets.SOURCES)
+    source = choose.choose("source", args.source, datasets.SOURCES)
     asked = choose.choose_all("dataset", args.datasets, protocols.DATASETS) if args.datasets else None
     device = choose.choose_device(args.device)
     name, preset = presets.resolve(args.preset, device, presets.Changes.of(args))
@@ -48,12 +48,14 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         return args.out or work / "runs" / origin.folder_name(name, source, rule, settings)
 
     if args.dry_run:
-        if args.cohort or args.collection:
+        if args.cohort or args.collection is not None:
             source = (store.load(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
         folder = folder_of(source)
         planned = [protocols.DATASETS[key] for key in asked or protocols.DATASETS]
         specs = name_fits(planned, rows, preset.folds, args.seeds)
-        console.print_plan(out, specs, done_fits(folder, specs, rows, preset), rows, f"{workers} on {device}", folder)
+        asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
+        done = done_fits(folder, specs, rows, preset, asked_for)
+        console.print_plan(out, specs, done, rows, f"{workers} on {device}", folder)
         return 0
 
     file = args.cohort.resolve() if args.cohort else prepare(args, work / "cohorts", preset.nodules, workers, err)
@@ -72,12 +74,12 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
         plugins=files,
     )
     found, unusable = this.read()
-    missing = [spec for spec, record in found.items() if record is None or record.status != "done"]
-    if any(rows[spec.method].reads_text for spec in missing):
-        load_text_tower(preset.text_tower)
+    missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
     if missing:
-        metadata = RunMetadata(versions(), device, commit(), nodules.provenance)
-        this.run.start(shlex.join(["python", "run_all.py", *command]), metadata)
+        if any(rows[spec.method].reads_text for spec in missing):
+            load_text_tower(preset.text_tower)
+        this.check_settings()
+        this.run.start(command, RunMetadata(versions(), device, commit(), nodules.provenance))
         console.print_warnings(err, this.set_aside(unusable))
         store.write_csv(nodules, folder / "cohort.csv", rule, fold_of)
         with screen.progress(err, "Training", "fits") as advance:
@@ -96,11 +98,11 @@ def run(args: argparse.Namespace, command: Sequence[str]) -> int:
 def prepare(args: argparse.Namespace, work: Path, sample: int | None, workers: int, err: Console) -> Path:
     """Return the prepared file of the collection that the command line names, making it first if it is missing."""
     given = {"dicom_root": args.dicom_root, "verify": args.verify, "workers": max(1, workers)}
-    if args.collection:
+    if args.collection is not None:
         collection = datasets.open_collection(args.collection)
     else:
         with screen.progress(err, "Looking for series", "folders and archives") as advance:
-            collection = datasets.open_source(args.source or "phantom", work, **given, progress=advance)
+            collection = datasets.open_source(args.source, work, **given, progress=advance)
     with screen.progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
         file = cohort.prepare(collection, work, sample=sample, workers=max(1, workers), progress=advance)
     if (came := store.open_once(file).provenance.preparation) is not None:
@@ -110,8 +112,8 @@ def prepare(args: argparse.Namespace, work: Path, sample: int | None, workers: i
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 0, 1 where fits failed, 2 for bad input, 130 if stopped."""
-    command = list(sys.argv[1:] if argv is None else argv)
-    return screen.guarded("run_all.py", lambda: run(commandline.parse(command), command))
+    given = list(sys.argv[1:] if argv is None else argv)
+    return screen.guarded("run_all.py", lambda: run(commandline.parse(given), f"python run_all.py {shlex.join(given)}"))
 
 
 if __name__ == "__main__":

@@ -56,11 +56,12 @@ def parse(command: Sequence[str]) -> argparse.Namespace:
     args = parser().parse_args(command)
     others = {"--source": args.source, "--dicom-root": args.dicom_root, "--verify": args.verify}
     for option, given, beside in (
-        ("--collection brings its own nodules", args.collection, others),
+        ("--collection brings its own nodules", args.collection is not None, others),
         ("--cohort is prepared already", args.cohort, others | {"--collection": args.collection}),
     ):
-        if given and (wrong := [name for name, value in beside.items() if value]):
+        if given and (wrong := [name for name, value in beside.items() if value not in (None, False)]):
             raise InputError(f"{option} and takes no {wrong[0]}: leave one of the two out")
+    args.source = "phantom" if args.source is None else args.source
     if (args.dicom_root or args.verify) and args.source != "dicom":
         raise InputError("--dicom-root and --verify are for a download: give --source dicom too, or leave them out")
     return args

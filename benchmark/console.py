@@ -82,7 +82,10 @@ def print_end(out: Console, err: Console, folder: Path, found: Found) -> int:
     say(out, f"Written to {folder}")
     failed = [spec for spec, record in found.items() if record is None or record.status == "failed"]
     if failed:
-        say(err, f"{len(failed)} of {len(found)} fits failed; the same command tries them again", "red")
+        why = (
+            f"the reasons stand below the tables, tracebacks in the records, {folder / 'fits' / failed[0].path()} first"
+        )
+        say(err, f"{len(failed)} of {len(found)} fits failed; {why}; the same command tries them again", "red")
     return 1 if failed else 0
 
 

@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import torch
 
 from benchmark import plugins
-from benchmark.contracts import FoldData, Protocol, Row
+from benchmark.contracts import FoldData, InputError, Protocol, Row, Unsupported
 from benchmark.executor import execute, worker_device
-from benchmark.identity import Identity, fit_key
+from benchmark.identity import Identity, code_of, fit_key
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
 from benchmark.run import Run
-from benchmark.runner import run_fit
+from benchmark.runner import Setup, run_fit, task_of
 
 
 def name_fits(protocols: Sequence[Protocol], rows: Mapping[str, Row], folds: int, seeds: int) -> list[FitSpec]:
@@ -40,14 +41,34 @@ class Job:
 
     plugins: tuple[Path, ...]
     spec: FitSpec
+    key: str
     packed: bytes
 
     def run(self) -> str:
-        """Make the fit, in whatever process; return the status of its record."""
+        """Make the fit, in whatever process; return the status of its record.
+
+        Raises:
+            InputError: This process has other code than the one that planned the run.
+        """
         plugins.load(self.plugins)
         folder, identity, row, data, preset, device = pickle.loads(self.packed)
-        run = Run(folder, identity)
-        return run_fit(run, self.spec, row, data, preset, torch.device(worker_device(device))).status
+        if fit_key(identity, row, _code_here(row)) != self.key:
+            raise InputError(
+                f"the code of {row.title} was changed while the run was under way; what is finished is kept, run the "
+                "same command again"
+            )
+        setup = Setup(preset, torch.device(worker_device(device)), self.key)
+        return run_fit(Run(folder, identity), self.spec, row, data, setup).status
+
+
+_CODE: dict[object, str] = {}
+
+
+def _code_here(row: Row) -> str:
+    """Return the hash of a row's code as it was when this process first needed it, which is what the process runs."""
+    if row.make not in _CODE:
+        _CODE[row.make] = code_of(row)
+    return _CODE[row.make]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +111,12 @@ class Experiment:
 
     def read(self) -> tuple[Found, dict[FitSpec, str]]:
         """Return every wanted fit's record, and why a record that is there cannot be used."""
+        digests = {name: data.digest for name, data in self.data.items()}
         found: Found = {}
         unusable = {}
         for spec in self.specs:
             try:
-                found[spec] = self.run.read(spec, self.keys[spec.method])
+                found[spec] = self.run.read(spec, self.keys[spec.method], digests[spec.label_set, spec.fold])
             except Unusable as error:
                 found[spec] = None
                 unusable[spec] = str(error)
@@ -120,6 +142,21 @@ class Experiment:
             fit = f"{job.spec.method} {job.spec.label_set} fold {job.spec.fold}"
             now(done, len(missing), f"{fit}: {status or 'its workers died'}")
 
+    def check_settings(self) -> None:
+        """Build every row whose hyperparameters were changed by hand, so that nonsense is said before any training.
+
+        Raises:
+            InputError: A method refuses its hyperparameters.
+        """
+        for key in dict.fromkeys(name.partition(".")[0] for name in self.identity.settings):
+            for data in {data.label_set: data for data in self.data.values()}.values():
+                try:
+                    self.rows[key].build(task_of(data, self.preset))
+                except Unsupported:  # its footnote says so
+                    continue
+                except (TypeError, ValueError) as error:
+                    raise InputError(f"--set {key}: {error}") from error
+
     def set_aside(self, unusable: Mapping[FitSpec, str]) -> list[str]:
         """Move records that cannot be used out of the way; return what to tell of them, a sentence a reason."""
         told = []
@@ -132,22 +169,37 @@ class Experiment:
     def _jobs(self, specs: Sequence[FitSpec]) -> Iterator[Job]:
         for spec in specs:
             data = self.data[spec.label_set, spec.fold]
-            content = self.run.folder, self.identity, self.rows[spec.method], data, self.preset, self.device
-            yield Job(self.plugins, spec, pickle.dumps(content))
+            row = self.rows[spec.method]
+            content = self.run.folder, self.identity, row, data, self.preset, self.device
+            try:
+                packed = pickle.dumps(content)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                where = "define its class at the top level of its file"
+                raise InputError(f"the row {row.key} cannot travel to a worker ({error}): {where}") from error
+            yield Job(self.plugins, spec, self.keys[row.key], packed)
 
 
-def done_fits(folder: Path, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset) -> set[FitSpec]:
+def done_fits(
+    folder: Path, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset, asked: Mapping[str, object]
+) -> set[FitSpec]:
     """Return the fits whose results a folder holds, as far as can be told without the cohort; nothing is changed.
 
+    Args:
+        folder: Of the run.
+        specs: Which fits.
+        rows: What they are made of.
+        preset: How they would be made.
+        asked: What else the run's identity must be: source, label rule, preset's name, settings.
+
     Raises:
-        InputError: The folder holds a run of another preset.
+        InputError: The folder holds another run.
     """
     if not (folder / "run.json").exists():
         return set()
     stored = Run.open(folder).identity
+    parts = {"recipe": preset.recipe, "encoder": preset.encoder, "folds": preset.folds}
     tower = replace(preset.text_tower, path=None)
-    asked = replace(stored, recipe=preset.recipe, encoder=preset.encoder, text_tower=tower, folds=preset.folds)
-    run = Run(folder, asked)
+    run = Run(folder, msgspec.convert(vars(stored) | parts | {"text_tower": tower} | dict(asked), Identity))
     keys = {key: fit_key(run.identity, row) for key, row in rows.items()}
     done = set()
     for spec in specs:
@@ -155,7 +207,7 @@ def done_fits(folder: Path, specs: Sequence[FitSpec], rows: Mapping[str, Row], p
             record = run.read(spec, keys[spec.method])
         except Unusable:
             continue
-        if record is not None and record.status == "done":
+        if record is not None and record.status != "failed":
             done.add(spec)
     return done
 

@@ -17,12 +17,13 @@ import msgspec
 import numpy as np
 from jaxtyping import Int
 
-from benchmark.contracts import Cohort, EncoderSpec, Json, Row, TextTowerSpec
+from benchmark.contracts import Cohort, EncoderSpec, InputError, Json, Row, TextTowerSpec
 from benchmark.files import code_hash, sha256
 from benchmark.recipe import Preset, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAINING = ("batches.py", "trainer.py", "runner.py", "contracts/methods.py", "contracts/tasks.py")
+TRAINING = ("batches.py", "trainer.py", "contracts/methods.py", "contracts/tasks.py")
+ALWAYS = ("runner.py", "contracts/folds.py")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Identity:
         label_rule: How a class is made from the malignancy scores.
         folds: Number of folds.
         fold_assignment: Hash of which nodule is in which fold.
-        preset: Name of the preset, or the path of the user's own.
+        preset: Name of the preset, or of the user's file, and what the command line changed of its recipe.
         recipe: Optimiser settings.
         encoder: The image encoder.
         text_tower: The text tower, without the place of its file.
@@ -88,9 +89,16 @@ def identity_of(
     )
 
 
-def fit_key(identity: Identity, row: Row) -> str:
-    """Return the hash of all that decides the results of a row's fits, but for fold and seed."""
-    return sha256(msgspec.json.encode([identity, plain_settings(row), code_of(row)], order="sorted"))
+def fit_key(identity: Identity, row: Row, code: str | None = None) -> str:
+    """Return the hash of all that decides the results of a row's fits, but for its fold data and seed.
+
+    Args:
+        identity: Of the run.
+        row: What is made.
+        code: Hash of its code; None reads the files as they are now.
+    """
+    code = code_of(row) if code is None else code
+    return sha256(msgspec.json.encode([identity, plain_settings(row), code], order="sorted"))
 
 
 def plain_settings(row: Row) -> dict[str, Json]:
@@ -103,40 +111,52 @@ def _plain(content: Mapping[str, object]) -> dict[str, Json]:
 
 
 def _name(value: object) -> str:
-    """Name what JSON cannot hold, the same in every process: functions and classes by name, others by their repr."""
+    """Name what JSON cannot hold, the same in every process: functions and classes by name, others by their repr.
+
+    Raises:
+        InputError: It has no such name.
+    """
     name = getattr(value, "__qualname__", None)
-    return repr(value) if name is None else f"{getattr(value, '__module__', '')}.{name}"
+    if name is not None:
+        return f"{getattr(value, '__module__', '')}.{name}"
+    if " at 0x" in repr(value):
+        raise InputError(
+            f"a hyperparameter's value {repr(value)[:80]} is named by its place in memory, so its fits could never be "
+            "found again: use a number, a text, a function or a class"
+        )
+    return repr(value)
 
 
 def code_of(row: Row) -> str:
-    """Return the hash of the code that makes a row's results: its own files, and for a method the trainer's."""
+    """Return the hash of the code that makes a row's results: its own files, the runner's, a method's trainer's."""
     own = sources(Path(sys.modules[row.make.__module__].__file__ or ""))
-    training = [ROOT / "benchmark" / name for name in TRAINING] if row.method else []
-    return code_hash(sorted({*own, *training}))
+    names = (*ALWAYS, *(TRAINING if row.method else ()))
+    return code_hash(sorted({*own, *(ROOT / "benchmark" / name for name in names)}))
 
 
 def sources(file: Path) -> set[Path]:
-    """Return a row's file and all files of `methods` that it imports, directly or not, but for the registry."""
+    """Return a row's file and all that it imports, directly or not, from `methods` or from beside it; no registry."""
     found, todo = set[Path](), [file]
     while todo:
         path = todo.pop()
         if path not in found:
             found.add(path)
-            below = (ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in _imported(path.read_text("utf-8")))
-            todo += [file for file in below if file.is_file()]
+            for name in _imported(path.read_text("utf-8")):
+                below = ROOT.joinpath(*name.split(".")) if name.startswith("methods.") else path.parent / name
+                todo += [file for file in (below.with_suffix(".py"),) if file.is_file()]
     return found
 
 
 @cache
 def _imported(source: str) -> frozenset[str]:
-    """Return the names below `methods` that a file imports."""
+    """Return the names that a file imports: those below `methods`, and whatever may be a file beside it."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
             names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return frozenset(name for name in names if name.startswith("methods."))
+    return frozenset(name for name in names if name.startswith("methods.") or (name and "." not in name))
 
 
 @cache

@@ -1,8 +1,9 @@
 """Which settings a run is made with: a built-in preset or the user's own file, and the command line's changes."""
 
 import argparse
+import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
@@ -47,7 +48,7 @@ def resolve(name: str, device: str, changes: Changes) -> tuple[str, Preset]:
         name = "paper" if device.startswith("cuda") else "quick"
     if name.endswith(".toml"):
         preset, name = read(Path(name).expanduser()), Path(name).stem
-        if name in PRESETS:
+        if name in (*PRESETS, "auto"):
             raise InputError(f"a preset file may not be called {name}.toml, like the built-in preset; rename it")
     else:
         preset = PRESETS[choose("preset", name, [*PRESETS, "auto"], "or the path of a .toml file")]
@@ -84,7 +85,8 @@ def read(path: Path) -> Preset:
     file = TomlFile(path)
     names = {field.name for field in fields(Preset)}
     file.only((), names | {"base"})
-    if (base := file.data.get("base")) not in PRESETS:
+    base = file.data.get("base")
+    if not isinstance(base, str) or base not in PRESETS:
         file.fail(("base",), f"must name the preset that this one changes: {', '.join(PRESETS)}")
     content: dict[str, Json] = msgspec.to_builtins(PRESETS[base])
     for name in file.data.keys() - {"base"}:
@@ -108,8 +110,17 @@ def read(path: Path) -> Preset:
 def _sense(preset: Preset) -> list[tuple[tuple[str, str], bool, str]]:
     """Return what no type can say: the key, whether it holds, and what it must be."""
     encoder, tower, (low, high) = preset.encoder, preset.text_tower, preset.recipe.window_hu
+    recipe = preset.recipe
+    numbers = ("lr", "weight_decay", "momentum", "warmup")
     return [
-        (("recipe", "window_hu"), low < high, "a lower and an upper end in Hounsfield units"),
+        *((("recipe", name), math.isfinite(getattr(recipe, name)), "a finite number") for name in numbers),
+        (("recipe", "nesterov"), recipe.momentum > 0 or not recipe.nesterov, "false where momentum is 0"),
+        (("text_tower", "path"), tower.path is None, "left out: give the file with --text-tower"),
+        (
+            ("recipe", "window_hu"),
+            low < high and math.isfinite(high - low),
+            "a lower and an upper end in Hounsfield units",
+        ),
         (("encoder", "channels"), min(encoder.channels) >= 2, "four numbers of 2 or more"),
         (("encoder", "layers"), min(encoder.layers) >= 1, "four numbers of 1 or more"),
         (("text_tower", "layers"), tower.layers >= 1, "1 or more"),
@@ -117,8 +128,10 @@ def _sense(preset: Preset) -> list[tuple[tuple[str, str], bool, str]]:
     ]
 
 
-def parse_settings(texts: Sequence[str], rows: Mapping[str, Row]) -> tuple[dict[str, Row], dict[str, Json]]:
-    """Apply `--set row.name=value` to the rows.
+def parse_settings(
+    texts: Sequence[str], rows: Mapping[str, Row], known: Container[str] = ()
+) -> tuple[dict[str, Row], dict[str, Json]]:
+    """Apply `--set row.name=value` to the rows that are made; `known` has the keys of all that there are.
 
     Returns:
         The rows, and the changes as a run's identity keeps them, by `row.name`.
@@ -132,12 +145,26 @@ def parse_settings(texts: Sequence[str], rows: Mapping[str, Row]) -> tuple[dict[
         key, dot, name = place.strip().partition(".")
         if not (equals and dot):
             raise InputError(f"--set {text!r}: write row.name=value, such as clip_lung.alpha=0.5")
-        row = rows[choose("row", key, [key for key, row in rows.items() if row.defaults])]
+        if key in known and key not in rows:
+            raise InputError(f"--set {text!r}: the row {key} is not made; add it to --methods")
+        row = rows[choose("row", key, rows)]
+        if not row.defaults:
+            raise InputError(f"--set {text!r}: {row.title} has no hyperparameter with a default that could be changed")
         choose(f"hyperparameter of {key}", name, row.defaults)
         setting = _setting(text, value.strip(), row.settings[name])
-        changed[key] = replace(changed[key], hyperparameters={**changed[key].hyperparameters, name: setting})
+        if setting == row.settings[name]:
+            continue  # it is so already
+        changed[key] = _changed(changed[key], name, setting)
         kept[f"{key}.{name}"] = list(setting) if isinstance(setting, tuple) else setting
     return changed, dict(sorted(kept.items()))
+
+
+def _changed(row: Row, name: str, setting: Setting) -> Row:
+    """Return a row with another setting, which its title and its place in Table 3 then name."""
+    said = f"{name} = {setting}"
+    losses = f"{row.losses}, {said}" if row.losses else ""
+    hyperparameters = {**row.hyperparameters, name: setting}
+    return replace(row, title=f"{row.title}, {said}", losses=losses, hyperparameters=hyperparameters)
 
 
 def _setting(text: str, value: str, now: object) -> Setting:
@@ -147,8 +174,13 @@ def _setting(text: str, value: str, now: object) -> Setting:
     try:
         read_so = plain(tomllib.loads(f"value = {value}", parse_float=Decimal)["value"])
         found = msgspec.convert(read_so, bool | int | float | str | tuple[bool | int | float | str, ...])
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError):  # a bare word
-        pass
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        if not value or value[0] in "[{\"'" or "\n" in value:
+            raise InputError(f"--set {text!r}: {value!r} is no value as TOML writes it, nor a bare word") from error
+    if isinstance(found, float) and not math.isfinite(found):
+        raise InputError(f"--set {text!r}: must be a finite number")
+    if isinstance(now, tuple) and not isinstance(found, tuple):
+        raise InputError(f"--set {text!r}: must be an array in brackets, like the default {list(now)}")
     if type(now) is float and type(found) is int:
         found = float(found)
     if type(now) in kind and type(found) is not type(now):

@@ -73,7 +73,8 @@ class FitHead:
         status: `"unsupported"` where the method cannot work on the task, `"failed"` where training broke off;
             both have a reason and no probabilities.
         reason: One sentence, empty where done.
-        key: Hash of all that decides the result (`identity.fit_key`).
+        key: Hash of settings and code that decide the result (`identity.fit_key`).
+        data: Digest of the fold data: cohort, rows and labels.
         identity: What all records of a run share.
         settings: Every hyperparameter with the value used.
         decoder: How a class is read off the probabilities.
@@ -86,6 +87,7 @@ class FitHead:
     status: Status
     reason: str
     key: str
+    data: str
     identity: Identity
     settings: dict[str, Json]
     decoder: Decoder

@@ -18,6 +18,12 @@ from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
 from benchmark.records import FitRecord, FitSpec, Unusable
 
+_DIGITS = 12  # of a hash, in print
+_MEANS = {
+    "cohort": ": the nodules, their voxels or what is known of them",
+    "fold_assignment": ": another nodule in some fold",
+}
+
 
 @dataclass(frozen=True)
 class RunMetadata:
@@ -73,7 +79,8 @@ class Run:
             there, now = getattr(stored, name), getattr(identity, name)
             if there != now:
                 raise InputError(
-                    f"{folder} holds a run with another {name.replace('_', ' ')} ({differing(there, now)}); "
+                    f"{folder} holds a run with another {name.replace('_', ' ')}{_MEANS.get(name, '')} "
+                    f"({differing(there, now)}); "
                     "give another folder with --out, or move that one away"
                 )
 
@@ -111,8 +118,9 @@ class Run:
         """
         content = _read(self._file)
         if not content.protocols:
+            command = content.commands[-1] if content.commands else "the command that made it"
             raise InputError(
-                f"{self._file}, key protocols: missing, so the run is half done; finish it with: {content.commands[-1]}"
+                f"{self._file}, key protocols: missing, so the run is half done; finish it with: {command}"
             )
         return content.protocols
 
@@ -133,25 +141,28 @@ class Run:
         """Put a record in its place."""
         write_atomically(self.path(record.spec), record.to_bytes())
 
-    def read(self, spec: FitSpec, key: str | None = None) -> FitRecord | None:
+    def read(self, spec: FitSpec, key: str | None = None, data: str | None = None) -> FitRecord | None:
         """Return a fit's record, or None where there is none.
 
         Args:
             spec: Which fit.
             key: What its key must be; None takes any.
+            data: What the digest of its fold data must be; None takes any.
 
         Raises:
             Unusable: The file is damaged or edited, belongs to another run or fit, or was made by other code.
         """
         try:
-            data = self.path(spec).read_bytes()
+            content = self.path(spec).read_bytes()
         except FileNotFoundError:
             return None
-        record = FitRecord.from_bytes(data)
+        record = FitRecord.from_bytes(content)
         if record.spec != spec or record.identity != self.identity:
             raise Unusable("of another run or fit")
         if key not in (None, record.key):
             raise Unusable("made by other code or settings of its row")
+        if data not in (None, record.data):
+            raise Unusable("made from other nodules or labels")
         return record
 
     def set_aside(self, spec: FitSpec) -> Path:
@@ -181,4 +192,4 @@ def differing(there: object, now: object) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         parts: dict[str, Json] = {**old, **new}
         return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} now" for k in parts if old.get(k) != new.get(k))
-    return f"{there} there, {now} now"
+    return f"{str(there)[:_DIGITS]} there, {str(now)[:_DIGITS]} now"

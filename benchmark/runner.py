@@ -3,7 +3,7 @@
 import os
 import time
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from benchmark.batches import batch_of, to_images
 from benchmark.contracts import FoldData, InputError, Row, Task, Unsupported
-from benchmark.identity import commit, fit_key, plain_settings
+from benchmark.identity import commit, plain_settings
 from benchmark.recipe import Preset
 from benchmark.records import FitRecord, FitSpec, Metadata, Unusable, versions
 from benchmark.run import Run
@@ -33,7 +33,22 @@ def seed_of(spec: FitSpec) -> int:
     return int(np.random.SeedSequence([spec.seed, spec.fold]).generate_state(1)[0])
 
 
-def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, preset: Preset, device: torch.device) -> FitRecord:
+@dataclass(frozen=True)
+class Setup:
+    """How a fit is made.
+
+    Attributes:
+        preset: Recipe, encoder and text tower.
+        device: Where to train.
+        key: Of the record (`identity.fit_key`).
+    """
+
+    preset: Preset
+    device: torch.device
+    key: str
+
+
+def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup) -> FitRecord:
     """Make a fit and write its record; return the record that is there already, if it is done.
 
     Whatever breaks a fit is written down as its record, with the traceback, and the rest of the run goes on.
@@ -41,9 +56,8 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, preset: Preset, d
     Raises:
         InputError: The cohort or the text tower cannot be had; nothing is written.
     """
-    key = fit_key(run.identity, row)
     try:
-        existing = run.read(spec, key)
+        existing = run.read(spec, setup.key, data.digest)
     except Unusable:  # whoever planned the run has set aside what it found; this came since
         existing = None
     if existing is not None and existing.status == "done":
@@ -54,17 +68,18 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, preset: Preset, d
         kind=row.kind,
         status="failed",
         reason="",
-        key=key,
+        key=setup.key,
+        data=data.digest,
         identity=run.identity,
         settings=plain_settings(row),
         decoder=row.decoder,
-        metadata=Metadata(versions(), _device_name(device), commit()),
+        metadata=Metadata(versions(), _device_name(setup.device), commit()),
         nodule_ids=(),
         labels=data.test_labels[:0],
         proba=np.empty((0, len(data.class_names))),
     )
     try:
-        proba, metadata = _train(spec, row, data, preset, device, record.metadata)
+        proba, metadata = _train(spec, row, data, setup, record.metadata)
         record = replace(
             record,
             status="done",
@@ -87,17 +102,26 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, preset: Preset, d
     return record
 
 
-def _train(
-    spec: FitSpec, row: Row, data: FoldData, preset: Preset, device: torch.device, metadata: Metadata
-) -> tuple[Proba, Metadata]:
+def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Metadata) -> tuple[Proba, Metadata]:
     """Return the test fold's probabilities, and how they came about."""
-    seed = seed_of(spec)
+    seed, preset, device = seed_of(spec), setup.preset, setup.device
     if row.reference is not None:
         return row.reference(data.columns(data.train), data.columns(data.test), data.train_labels, seed), metadata
     deterministic()
     torch.manual_seed(seed)
     cohort, window = data.cohort(), preset.recipe.window_hu
-    task = Task(
+    task = task_of(data, preset)
+    method = row.build(task).to(device)
+    batch = batch_of(cohort, data.train, data.train_labels, window, device)
+    history = fit(method, batch, preset.recipe, seed)
+    proba = predict(method, to_images(cohort.volumes[data.test], window, device), task.num_classes)
+    return proba, replace(metadata, history=history, method=method.metadata())
+
+
+def task_of(data: FoldData, preset: Preset) -> Task:
+    """Return what a method is told of a fold's data and a run's preset."""
+    cohort = data.cohort()
+    return Task(
         num_classes=len(data.class_names),
         class_names=data.class_names,
         attribute_names=cohort.attribute_names,
@@ -105,11 +129,6 @@ def _train(
         encoder=preset.encoder,
         text_tower=preset.text_tower,
     )
-    method = row.build(task).to(device)
-    batch = batch_of(cohort, data.train, data.train_labels, window, device)
-    history = fit(method, batch, preset.recipe, seed)
-    proba = predict(method, to_images(cohort.volumes[data.test], window, device), task.num_classes)
-    return proba, replace(metadata, history=history, method=method.metadata())
 
 
 def _sentence(error: Exception) -> str:

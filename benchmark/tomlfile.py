@@ -20,7 +20,7 @@ class TomlFile:
             self.text = path.read_text(encoding="utf-8")
             self.data: dict[str, Any] = tomllib.loads(self.text, parse_float=Decimal)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a published file") from error
+            raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a TOML file") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: is not UTF-8 text; save it as such") from error
         except tomllib.TOMLDecodeError as error:

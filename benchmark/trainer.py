@@ -42,7 +42,7 @@ def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str
         For each epoch the mean of every loss term.
 
     Raises:
-        TrainingFailed: A loss is not finite.
+        TrainingFailed: A loss is not finite, or has no named terms.
     """
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.SGD(
@@ -63,6 +63,8 @@ def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str
         totals: dict[str, Tensor] = {}
         for batch in epoch_batches(data, recipe, generator):
             terms = method.loss(batch)
+            if not (isinstance(terms, dict) and terms):
+                raise TrainingFailed("loss must return a dictionary of named terms, such as {'ce': ...}")
             optimiser.zero_grad()
             torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -76,6 +76,8 @@ def open_collection(name: str) -> Collection:
         return COLLECTIONS[name]()
     if Path(name).is_dir():
         return Folder(Path(name))
+    if Path(name).is_file():
+        raise InputError(f"--collection {name!r} is a file: give the folder that holds it, {str(Path(name).parent)!r}")
     known = f"registered are {', '.join(sorted(COLLECTIONS))}" if COLLECTIONS else "none is registered"
     raise InputError(
         f"--collection {name!r} is neither a registered collection nor a folder: give a folder that holds nodules.csv, "

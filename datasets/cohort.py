@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import replace
@@ -11,7 +12,7 @@ import numpy as np
 
 from benchmark.contracts import Cohort, Collection, InputError, Made, NoduleInfo, Preparation, Provenance, Volumes
 from datasets import store
-from datasets.code import json_hash
+from datasets.code import code_hash, json_hash
 from datasets.crops import SIZE
 from datasets.protocols import LABEL_SETS
 from datasets.work import Progress, mapping, room
@@ -42,14 +43,18 @@ def prepare(
 
     Raises:
         InputError: Less than one nodule or worker, a full disk, a dead worker, no nodule that could be made, or a
-            collection that contradicts itself.
+            collection that lacks a title, source or note or contradicts itself.
     """
     if workers < 1 or (sample is not None and sample < 1):
         raise InputError(f"a cohort needs at least one worker and one nodule, not {workers} and {sample}")
+    if missing := [name for name in ("title", "source", "note") if not getattr(collection, name, "")]:
+        raise InputError(f"the collection {type(collection).__name__} has no {missing[0]}: give its class one, as text")
     source = collection.source
     if not re.fullmatch(r"[A-Za-z0-9-]+", source):
         raise InputError(f"the source {source!r} of a collection must be letters, digits and hyphens: it names files")
-    fingerprint = json_hash([store.FORMAT, source, sample, collection.fingerprint()])
+    said = [collection.title, collection.note, list(collection.attribute_names)]
+    code = code_hash(sys.modules[__name__])
+    fingerprint = json_hash([store.FORMAT, code, source, *said, sample, collection.fingerprint()])
     path = folder / f"{source}-{'all' if sample is None else sample}-{fingerprint[:16]}.npz"
     if path.is_file():
         return path

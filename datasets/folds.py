@@ -32,9 +32,16 @@ def assign(
         count = len(np.unique(patients[labels_three == label]))
         if count < n_folds:
             raise InputError(
-                f"{n_folds} folds need {n_folds} patients with a nodule of class {label}, and the cohort has {count}: "
-                "use fewer folds or more nodules"
+                f"{n_folds} folds need {n_folds} patients with a nodule of class {LABEL_SETS['three'][label]}, and the "
+                f"cohort has {count}: {_instead(labels_three, patients, n_folds, seed)}"
             )
+    return _deal(labels_three, patients, n_folds, seed)
+
+
+def _deal(
+    labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, n_folds: int, seed: int
+) -> Int[np.ndarray, " nodules"]:
+    """Return each nodule's fold, for a number of folds that was checked."""
     from sklearn.model_selection import StratifiedGroupKFold  # here: it takes a second that bad input need not wait for
 
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
@@ -42,6 +49,37 @@ def assign(
     for number, (_, test) in enumerate(splitter.split(labels_three[:, None], labels_three, patients)):
         fold_of[test] = number
     return fold_of
+
+
+def _instead(labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, n_folds: int, seed: int) -> str:
+    """Return what to do about too many folds: give the largest number that works, if there is one."""
+    fewest = min(len(np.unique(patients[labels_three == label])) for label in np.unique(labels_three))
+    for number in range(min(n_folds - 1, fewest), 1, -1):
+        if _works(labels_three, _deal(labels_three, patients, number, seed), number):
+            return f"give --folds {number}, or add nodules of more patients"
+    return "add nodules of more patients"
+
+
+def _works(labels_three: Int[np.ndarray, " nodules"], fold_of: Int[np.ndarray, " nodules"], n_folds: int) -> bool:
+    """Return whether each fold of each label set that can be made trains on every class and tests something."""
+    three = LABEL_SETS["three"]
+    for classes in LABEL_SETS.values():
+        if "unsure" in classes and three.index("unsure") not in labels_three:
+            continue
+        found = np.array([classes.index(word) if word in classes else -1 for word in three])[labels_three]
+        if any(_lacks(classes, found, *split(number, fold_of, found)) for number in range(n_folds)):
+            return False
+    return True
+
+
+def _lacks(
+    classes: Sequence[str],
+    found: Int[np.ndarray, " nodules"],
+    train: Int[np.ndarray, " train"],
+    test: Int[np.ndarray, " test"],
+) -> bool:
+    """Return whether a fold would train without one of its classes, or test nothing."""
+    return len(test) == 0 or len(np.unique(found[train])) < len(classes)
 
 
 def assign_cohort(cohort: Cohort, rule: str, n_folds: int, seed: int = 0) -> Int[np.ndarray, " nodules"]:
@@ -83,10 +121,11 @@ def fold_data(
         classes = labels(cohort, label_set, rule)
         for number in range(n_folds):
             train, test = split(number, fold_of, classes)
-            if len(test) == 0 or len(np.unique(classes[train])) < len(LABEL_SETS[label_set]):
+            if _lacks(LABEL_SETS[label_set], classes, train, test):
+                patients, three = np.asarray(cohort.patient_ids), labels(cohort, "three", rule)
                 raise InputError(
                     f"fold {number} of {n_folds} would train without one of {', '.join(LABEL_SETS[label_set])}, or "
-                    "test nothing: use fewer folds or more nodules"
+                    f"test nothing: {_instead(three, patients, n_folds, seed)}"
                 )
             made[label_set, number] = FoldData(
                 cohort_file=file,

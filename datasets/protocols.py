@@ -53,9 +53,11 @@ def protocols_of(cohort: Cohort, keys: Sequence[str] | None, rule: str) -> list[
     name = f"the collection {cohort.collection}"
     for label, word in ((0, "benign"), (2, "malignant")):
         if label not in present:
+            by_rule = f" by the label rule {rule!r}" if (cohort.given_labels < 0).any() else ""
+            helping = [other for other in LABEL_RULES if {0, 2} <= set(labels(cohort, "three", other).tolist())]
+            other = f", or give --label-rule {helping[0]}" if helping else ""
             raise InputError(
-                f"{name} has no {word} nodule by the label rule {rule!r}, so there is nothing to tell apart: "
-                "add some, or give another --label-rule"
+                f"{name} has no {word} nodule{by_rule}, so there is nothing to tell apart: add some{other}"
             )
     made = protocols(cohort.collection)
     possible = [key for key in made if made[key].label_set == "two" or 1 in present]

@@ -23,7 +23,7 @@ from methods.udm import UnsureDataModel
 ROWS: dict[str, Row] = {}
 
 
-def register(key: str, method: type[Method], /, title: str = "", **hyperparameters: Setting) -> None:
+def register(key: str, method: object, /, title: str = "", **hyperparameters: Setting) -> None:
     """Add a row below all others; for `run_all.py --plugin FILE`.
 
     Args:
@@ -33,9 +33,15 @@ def register(key: str, method: type[Method], /, title: str = "", **hyperparamete
         **hyperparameters: Those that differ from the method's defaults.
 
     Raises:
-        ValueError: The key is taken, or is not lower-case letters, digits and underscores; or the method has no such
-            hyperparameter.
+        ValueError: The key is taken, or is not lower-case letters, digits and underscores; it is no Method, has no
+            title, or has no such hyperparameter.
     """
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise ValueError(
+            f"{method!r} cannot be registered: a method is a class that inherits benchmark.contracts.Method"
+        )
+    if not (title or getattr(method, "title", "")):
+        raise ValueError(f"{method.__name__} has no title: give its class one, title = ..., as the tables print it")
     _add(Row(key, title or method.title, "plugin", method, hyperparameters))
 
 

@@ -3,6 +3,7 @@
 import datetime
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -143,13 +144,18 @@ def _scores(cells: Mapping[ScoreKey, Score]) -> Iterator[str]:
 def _table(key: tuple[str, ...], content: Mapping[str, object]) -> Iterator[str]:
     """Yield the lines of a TOML table, its own values before the tables within it."""
     if key:
-        yield f"\n[{'.'.join(key)}]"
+        yield f"\n[{'.'.join(map(_bare, key))}]"
     for name, value in content.items():
         if not isinstance(value, Mapping):
-            yield f"{name} = {_toml(value)}"
+            yield f"{_bare(name)} = {_toml(value)}"
     for name, value in content.items():
         if isinstance(value, Mapping):
             yield from _table((*key, name), value)
+
+
+def _bare(name: str) -> str:
+    """Return a key as TOML reads it: a dot in a name is no path."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def _toml(value: object) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from benchmark.contracts import InputError
 from benchmark.files import sha256
 from benchmark.identity import Identity
+from benchmark.origin import folder_name
 from benchmark.records import FitRecord, FitSpec, Unusable
 from benchmark.run import Run
 from benchmark.scores import Score, ScoreKey, Section, by_fold, sections_of
@@ -49,8 +50,9 @@ class Measured:
 
     @property
     def name(self) -> str:
-        """Preset, source and label rule: what golden numbers are kept by."""
-        return f"{self.identity.preset}-{self.identity.source}-{self.identity.label_rule}"
+        """Preset, source, label rule and settings changed by hand: what golden numbers are kept by."""
+        identity = self.identity
+        return folder_name(identity.preset, identity.source, identity.label_rule, identity.settings)
 
 
 def read(folder: Path) -> Measured:

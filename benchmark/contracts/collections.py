@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int16
 
+from benchmark.contracts.errors import InputError
 from benchmark.contracts.tasks import Json
 
 Volumes = Int16[np.ndarray, "nodules 32 32 32"]
@@ -121,8 +122,21 @@ class Collection:
         return [[nodule] for nodule in nodules]
 
     def make(self, part: Any) -> Made:
-        """Make a part's crops."""
-        return Made(np.stack([self.volume(nodule) for nodule in part]))
+        """Make a part's crops.
+
+        Raises:
+            InputError: `volume` raises, with the nodule and what it said.
+        """
+        volumes = []
+        for nodule in part:
+            try:
+                volumes.append(self.volume(nodule))
+            except InputError:
+                raise
+            except Exception as error:  # whatever a collection of one's own raises
+                said = f"{type(error).__name__}: {error}"
+                raise InputError(f"the collection {self.title} cannot make the nodule {nodule.id}: {said}") from error
+        return Made(np.stack(volumes))
 
     def preparation(self, parts: Sequence[Any], made: Sequence[Made]) -> Preparation | None:
         """Return what came of a download; None where there is none."""

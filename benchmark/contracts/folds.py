@@ -1,5 +1,6 @@
 """What is trained and tested on: protocols, and the fold data that one fit is given."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Columns:
         trusted: Which of them can be relied on.
         diameter_mm: NaN where unknown.
         n_readers: 0 where unknown.
-        attribute_names: None where the collection has no ratings.
+        attribute_names: Empty where the collection has no ratings.
     """
 
     ratings: Float[np.ndarray, "nodules attributes"]
@@ -102,6 +103,16 @@ class FoldData:
                 f"the prepared cohort {self.cohort_file} has changed since this run was planned: run the command again"
             )
         return cohort
+
+    @property
+    def digest(self) -> str:
+        """Hash of all of it: another cohort, another row or another label is another digest."""
+        parts = [
+            np.asarray(part, dtype="<i8").tobytes()
+            for part in (self.train, self.test, self.train_labels, self.test_labels)
+        ]
+        words = repr((self.cohort_hash, self.label_set, self.class_names, self.test_ids)).encode()
+        return hashlib.sha256(b"|".join([words, *parts])).hexdigest()
 
     def columns(self, rows: Int[np.ndarray, " rows"]) -> Columns:
         """Return what is known of some rows beside voxels and labels."""

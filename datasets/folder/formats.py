@@ -17,6 +17,7 @@ from datasets.dicom.files import Refused
 from datasets.dicom.headers import TILT_TOLERANCE
 
 KINDS = "an .npy, .nii or .nii.gz, or a folder of DICOM slices"
+_NPY = b"\x93NUMPY"
 _NIFTI = (".nii", ".nii.gz")
 _TO_DICOM = ((2, 1), (1, -1), (0, -1))  # slice, row, column: their axis and sense in NIfTI's world (right, front, head)
 
@@ -63,9 +64,21 @@ def evenly(shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Grid:
 
 
 def _open_npy(path: Path) -> Opened:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype.kind not in "iuf":
-        raise Refused("is no array of numbers with three axes")
+    with path.open("rb") as file:
+        if file.read(len(_NPY)) != _NPY:
+            raise Refused(
+                "cannot be read, as it is no .npy, or a pickled one: save an array of numbers with numpy.save"
+            )
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        if "Python objects" not in str(error):
+            raise
+        raise Refused("holds pickled Python objects, which are not opened: save an array of numbers alone") from error
+    if array.dtype.kind not in "iuf":
+        raise Refused(f"is no array of numbers but of {array.dtype}: save Hounsfield units, as int16 or float32")
+    if array.ndim != 3:
+        raise Refused(f"is an array of shape {array.shape}: save one with three axes (slice, row, column)")
     return Opened(array.shape, None, lambda box: np.array(array[box]))
 
 
@@ -78,7 +91,7 @@ def _open_nifti(path: Path) -> Opened:
         raise Refused("is no NIfTI file")
     shape, dtype = image.shape, image.dataobj.dtype
     if len(shape) < 3 or any(count != 1 for count in shape[3:]) or dtype.kind not in "iuf":
-        raise Refused(f"holds {dtype} in shape {shape}, which is no volume of numbers")
+        raise Refused(f"holds {dtype} in shape {shape}, which is no volume of numbers: give three axes")
     if image.header["sform_code"] == image.header["qform_code"] == 0:
         raise Refused("does not say how it lies in space (neither sform nor qform): set one of them")
     spacing = np.sqrt((image.affine[:3, :3] ** 2).sum(axis=0))

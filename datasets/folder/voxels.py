@@ -11,6 +11,7 @@ from datasets.folder.formats import Opened, evenly, open_volume
 from datasets.folder.table import SPACING_MM, Row
 
 LOWEST_HU, HIGHEST_HU = -5000, 32767  # what scanners pad with lies above, and what no scanner writes beyond
+SAME_SPACING = 0.01  # of it: what the table and the file may differ by
 _WHOLE = slice(0, SIZE)
 
 
@@ -22,6 +23,7 @@ def crop(row: Row) -> Int16[np.ndarray, "32 32 32"]:
     """
     try:
         opened = open_volume(row.file)
+        _check_spacing(row, opened)
         if opened.shape == (SIZE, SIZE, SIZE):
             hu = _checked(opened.read((_WHOLE, _WHOLE, _WHOLE)))
         else:
@@ -35,6 +37,19 @@ def crop(row: Row) -> Int16[np.ndarray, "32 32 32"]:
         told = " ".join(str(error).split())
         raise row.refuse(f"cannot be read ({type(error).__name__}: {told}): replace the file") from error
     return np.asarray(np.rint(hu), dtype=np.int16)
+
+
+def _check_spacing(row: Row, opened: Opened) -> None:
+    """Refuse a spacing in the table that is not the file's own."""
+    if opened.grid is None or row.spacing_mm is None or min(opened.shape) < 2:
+        return
+    own = opened.grid.spacing_mm
+    if (np.abs(own - row.spacing_mm) > SAME_SPACING * own).any():
+        there, given = ("|".join(f"{step:.5g}" for step in steps) for steps in (own, row.spacing_mm))
+        raise Refused(
+            f"has voxels of {there} mm (slice|row|column), and spacing_mm is {given}: correct what is wrong, or leave "
+            "spacing_mm empty"
+        )
 
 
 def _where(row: Row, opened: Opened) -> tuple[Crop, Grid]:

@@ -196,12 +196,12 @@ def test_of_two_decisions_the_first_is_compared_as_in_the_table(first, ours):
 
 
 def test_the_binomial_rests_on_the_nodules_of_its_own_score():
-    """Two scores of one row: 400 nodules give 1.5 points at 90 %, 100 give 3; without spread of ours nothing else."""
-    run = measured({("ce", "A-open", metric): (0.9, 0.9) for metric in ("accuracy", "recall_benign")})
+    """Two scores of one row: 400 nodules give 2 points at 20 %, 100 give 4; without spread of ours nothing else."""
+    run = measured({("ce", "A-open", metric): (0.2, 0.2) for metric in ("accuracy", "recall_benign")})
     run.nodules[ScoreKey("ce", "A-open", "accuracy")] = 400.0  # type: ignore[index]
-    found = agreements(paper(cell("90.0"), cell("90.0", metric="recall_benign"), folds=2), run, MARGINS)
+    found = agreements(paper(cell("20.0"), cell("20.0", metric="recall_benign"), folds=2), run, MARGINS)
     narrow, wide = (half_width(one) - HALF_DIGIT for one in found)
-    assert wide == pytest.approx(math.tan(0.45 * math.pi) * math.sqrt(1.5) * 3)  # t of one degree: a Cauchy variate
+    assert wide == pytest.approx(math.tan(0.45 * math.pi) * math.sqrt(1.5) * 4)  # t of one degree: a Cauchy variate
     assert narrow == pytest.approx(wide / 2)
 
 

@@ -211,8 +211,10 @@ def test_a_run_says_what_it_is(ce):
     assert ce.references == frozenset() and ce.failed == {}
 
 
-def test_golden_numbers_are_kept_by_preset_source_and_label_rule(ce):
+def test_golden_numbers_are_kept_by_preset_source_label_rule_and_changed_settings(ce):
     assert ce.name == "quick-phantom-published"
+    changed = replace(ce, identity=replace(TWO_FOLDS, settings={"udm.alpha": 0.5}))
+    assert changed.name == "quick-phantom-published-udm.alpha=0.5"
 
 
 def test_numbers_that_were_read_cannot_be_changed(ce):

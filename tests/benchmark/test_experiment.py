@@ -13,7 +13,7 @@ from benchmark.experiment import Experiment, Job, by_reason, done_fits, name_fit
 from benchmark.identity import fit_key
 from benchmark.records import FitSpec
 from benchmark.run import RunMetadata
-from fakes import IDENTITY, LINEAR, PRESET, A, B, C, fold_data, make_cohort
+from fakes import IDENTITY, LINEAR, PRESET, A, B, C, Linear, fold_data, make_cohort
 
 PRIOR = references.ROWS["majority"]
 
@@ -102,26 +102,28 @@ def test_records_that_cannot_be_used_are_moved_and_told_of_once_a_reason(experim
     assert experiment.read()[1] == {} and experiment.set_aside({}) == []
 
 
-def done(experiment: Experiment, **changes) -> set[FitSpec]:
+def done(experiment: Experiment, asked: dict | None = None, **changes) -> set[FitSpec]:
     preset = replace(PRESET, **changes)
-    return done_fits(experiment.folder, experiment.specs, experiment.rows, preset)
+    return done_fits(experiment.folder, experiment.specs, experiment.rows, preset, asked or {})
 
 
 def test_a_plan_counts_what_is_done_and_not_what_failed_or_cannot_be_used(experiment):
     assert done(experiment) == set()
     train(experiment, experiment.specs[:5])
-    failed, torn, stale, *rest = experiment.specs[:5]
-    for spec, change in ((failed, {"status": "failed", "reason": "nan"}), (stale, {"key": "old"})):
+    failed, torn, stale, gap, *rest = experiment.specs[:5]
+    unsupported = {"status": "unsupported", "reason": "no text"}
+    changes = ((failed, {"status": "failed", "reason": "nan"}), (stale, {"key": "old"}), (gap, unsupported))
+    for spec, change in changes:
         experiment.run.write(replace(experiment.run.read(spec), **change))
     experiment.run.path(torn).write_bytes(b"?")
     before = sorted(experiment.folder.rglob("*"))
-    assert done(experiment) == set(rest)
+    assert done(experiment) == {gap, *rest}
     assert sorted(experiment.folder.rglob("*")) == before
 
 
 def test_a_plan_of_another_preset_is_refused_and_a_new_folder_holds_nothing(experiment, tmp_path):
     train(experiment)
-    assert done_fits(tmp_path / "new", experiment.specs, experiment.rows, PRESET) == set()
+    assert done_fits(tmp_path / "new", experiment.specs, experiment.rows, PRESET, {}) == set()
     for change in (
         {"recipe": replace(PRESET.recipe, lr=9.0)},
         {"encoder": replace(PRESET.encoder, stem="deep")},
@@ -130,6 +132,14 @@ def test_a_plan_of_another_preset_is_refused_and_a_new_folder_holds_nothing(expe
     ):
         with pytest.raises(InputError, match="holds a run with another"):
             done(experiment, **change)
+    for asked in (
+        {"source": "dicom"},
+        {"label_rule": "text"},
+        {"preset": "paper"},
+        {"settings": {"linear.spoil": "x"}},
+    ):
+        with pytest.raises(InputError, match="holds a run with another"):
+            done(experiment, asked)
     moved = replace(PRESET.text_tower, path="elsewhere.pt")
     assert done(experiment, text_tower=moved) == set(experiment.specs)
 
@@ -144,9 +154,48 @@ def test_a_fit_whose_workers_died_is_told(experiment, monkeypatch):
     assert train(experiment, experiment.specs[:1])[1] == (1, 1, "majority three fold 0: its workers died")
 
 
+def test_a_setting_that_a_method_refuses_is_said_before_any_training(experiment):
+    def set_by_hand(spoil: str) -> Experiment:
+        rows = {"majority": PRIOR, "linear": replace(LINEAR, hyperparameters={"spoil": spoil})}
+        identity = replace(IDENTITY, settings={"linear.spoil": spoil})
+        return replace(experiment, folder=experiment.folder / spoil, rows=rows, identity=identity)
+
+    with pytest.raises(InputError, match="--set linear: a plain bug"):
+        set_by_hand("value").check_settings()
+    set_by_hand("task").check_settings()  # unsupported is a footnote
+    set_by_hand("").check_settings()
+    experiment.check_settings()
+
+
 def test_reasons_are_told_once_with_all_their_fits():
     one, two, three = (FitSpec("three", "ce", fold, 0) for fold in range(3))
     assert by_reason({one: "old", two: "edited", three: "old"}) == {"old": [one, three], "edited": [two]}
+
+
+def test_records_of_other_fold_data_are_stale(experiment):
+    train(experiment)
+    data = experiment.data["three", 1]
+    experiment.data["three", 1] = replace(data, train_labels=data.train_labels[::-1].copy())
+    _, unusable = experiment.read()
+    assert {spec.fold for spec in unusable} == {1} and len(unusable) == 3
+    assert set(unusable.values()) == {"made from other nodules or labels"}
+
+
+def test_code_that_changes_while_a_run_is_under_way_ends_it_in_words(experiment):
+    (job,) = experiment._jobs(experiment.specs[2:3])
+    with pytest.raises(InputError, match="the code of Linear was changed while the run was under way; what is"):
+        replace(job, key="of other code").run()
+    assert experiment.read()[0][job.spec] is None
+
+
+def test_a_class_that_cannot_travel_is_said_so(experiment):
+    class Local(Linear):
+        title = "Local"
+
+    experiment.rows["linear"] = replace(LINEAR, make=Local)
+    sentence = r"the row linear cannot travel to a worker \(.*Local.*\): define its class at the top level of its file"
+    with pytest.raises(InputError, match=sentence):
+        train(experiment, experiment.specs[2:3])
 
 
 def test_a_changed_hyperparameter_makes_a_rows_records_stale(experiment):
@@ -176,7 +225,7 @@ def test_a_job_loads_its_plugins_before_it_unpacks_the_rest(experiment, tmp_path
     row = replace(row, make=sys.modules[name].Mine)
     spec = FitSpec("three", "mine", 0, 0)
     content = tmp_path / "run", IDENTITY, row, experiment.data["three", 0], PRESET, "cpu"
-    job = Job((plugin,), spec, pickle.dumps(content))
+    job = Job((plugin,), spec, fit_key(IDENTITY, row), pickle.dumps(content))
     monkeypatch.delitem(sys.modules, name)  # as in a fresh worker
     assert job.run() == "done"
 

@@ -8,7 +8,7 @@ import pytest
 
 import methods
 from benchmark import identity
-from benchmark.contracts import EncoderSpec, Row, Task, TextTowerSpec
+from benchmark.contracts import EncoderSpec, InputError, Row, Task, TextTowerSpec
 from benchmark.identity import Identity, commit, fit_key, identity_of, plain_settings
 from benchmark.recipe import Preset, Recipe
 from benchmark.references import ROWS as REFERENCES
@@ -96,6 +96,22 @@ def test_settings_are_all_hyperparameters_with_functions_by_name():
     }
 
 
+def test_a_value_without_a_name_of_its_own_is_refused():
+    nameless = object()
+
+    class Odd(Linear):
+        def __init__(self, task: Task, act=nameless) -> None:
+            super().__init__(task)
+
+    with pytest.raises(InputError, match=r"value <object object at 0x.* is named by its place in memory"):
+        fit_key(IDENTITY, Row("odd", "Odd", "plugin", Odd))
+
+
+def test_the_code_may_be_given_by_its_hash():
+    assert fit_key(IDENTITY, LINEAR, identity.code_of(LINEAR)) == fit_key(IDENTITY, LINEAR)
+    assert fit_key(IDENTITY, LINEAR, "other code") != fit_key(IDENTITY, LINEAR)
+
+
 def test_another_hyperparameter_is_another_key():
     assert fit_key(IDENTITY, replace(LINEAR, hyperparameters={"spoil": "x"})) != fit_key(IDENTITY, LINEAR)
     assert fit_key(IDENTITY, replace(LINEAR, hyperparameters={"spoil": ""})) == fit_key(IDENTITY, LINEAR)  # the default
@@ -133,10 +149,15 @@ REFERENCE_KEYS = {"majority", "log_diameter", "ratings_forest"}
 
 
 @pytest.mark.parametrize(
-    "file", [f"benchmark/{name}" for name in ("trainer.py", "batches.py", "runner.py", "contracts/methods.py")]
+    "file", [f"benchmark/{name}" for name in ("trainer.py", "batches.py", "contracts/methods.py", "contracts/tasks.py")]
 )
 def test_changed_training_code_is_another_key_for_every_method(checkout, file):
     assert changed_rows(checkout, file, "\nchanged = 1\n") == methods.ROWS.keys()
+
+
+@pytest.mark.parametrize("file", ["benchmark/runner.py", "benchmark/contracts/folds.py"])
+def test_what_hands_fold_data_on_is_in_every_key(checkout, file):
+    assert changed_rows(checkout, file, "\nchanged = 1\n") == methods.ROWS.keys() | REFERENCE_KEYS
 
 
 def test_a_changed_loss_is_another_key_for_its_own_rows_alone(checkout):
@@ -161,20 +182,37 @@ def test_a_changed_comment_is_no_other_key(checkout, file):
     assert changed_rows(checkout, file, "\n# a comment\n") == set()
 
 
+def test_a_plugins_key_covers_what_it_imports_from_beside_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_loss.py").write_text("weight = 1\n")
+    (tmp_path / "unread.py").write_text("weight = 1\n")
+    (tmp_path / "own_method.py").write_text("import own_loss\nfrom fakes import Linear\n\nclass Mine(Linear): ...\n")
+    import own_method
+
+    def key() -> str:
+        return fit_key(IDENTITY, Row("mine", "Mine", "plugin", own_method.Mine))
+
+    before = key()
+    (tmp_path / "unread.py").write_text("weight = 2\n")
+    assert key() == before
+    (tmp_path / "own_loss.py").write_text("weight = 2\n")
+    assert key() != before
+
+
 def test_the_registry_and_the_tables_are_in_no_key(checkout):
     for file in ("methods/__init__.py", "benchmark/tables.py", "benchmark/records.py"):
         assert changed_rows(checkout, file, "\nchanged = 1\n") == set()
 
 
 def test_every_file_that_training_reads_is_in_the_key_or_left_out_for_a_reason():
-    """What the runner imports decides results; these do not: names, files on disk, hashes, settings in the identity."""
-    reached, todo = set(), ["benchmark.runner"]
+    """All that the runner imports decides results but errors, records and runs on disk, hashes, the recipe, which is in
+    the identity, and collections, whose cohort is there by its hash."""
     code = "import sys, benchmark.runner; print(*(n for n in sys.modules if n.startswith('benchmark.')))"
     names = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     reached = {name.removeprefix("benchmark.").replace(".", "/") + ".py" for name in names.stdout.split()}
-    beside = {"files.py", "identity.py", "records.py", "run.py", "recipe.py", "contracts.py"}
-    beside |= {"contracts/errors.py", "contracts/folds.py", "contracts/collections.py"}
-    assert reached - beside == set(identity.TRAINING), todo
+    beside = {"files.py", "identity.py", "records.py", "run.py", "recipe.py"}
+    beside |= {"contracts.py", "contracts/errors.py", "contracts/collections.py"}  # the first is the package itself
+    assert reached - beside == {*identity.TRAINING, *identity.ALWAYS}
 
 
 def test_git_is_asked_once_and_in_words(monkeypatch):

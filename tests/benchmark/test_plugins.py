@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+import methods
 from benchmark import plugins
 from benchmark.contracts import InputError
 
@@ -39,7 +40,24 @@ def test_a_plugin_that_is_none_or_breaks_is_named(tmp_path):
     with pytest.raises(InputError, match=r"notes\.txt is no Python file"):
         plugins.load([tmp_path / "notes.txt"])
     broken = tmp_path / "broken.py"
-    broken.write_text("1 / 0")
+    leaving = tmp_path / "leaving.py"
+    leaving.write_text("raise SystemExit(0)")
+    with pytest.raises(InputError, match=r"leaving\.py does not load: SystemExit: 0 \(line 1\)"):
+        plugins.load([leaving])
+    broken.write_text("x = 1\n1 / 0")
     for _ in range(2):  # and again: it is not taken for loaded
-        with pytest.raises(InputError, match=r"broken\.py does not load: ZeroDivisionError: division by zero"):
+        with pytest.raises(InputError, match=r"broken\.py does not load: ZeroDivisionError: .* zero \(line 2\)"):
             plugins.load([broken])
+
+
+def test_a_plugin_that_registers_nothing_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(methods, "ROWS", dict(methods.ROWS))
+    file = tmp_path / "forgetful.py"
+    file.write_text("VALUE = 1")
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"forgetful\.py registers nothing: it must call methods\.register or"):
+            plugins.load([file], methods.ROWS, {})
+    file.write_text("import methods, fakes\nmethods.register('mine', fakes.Linear, title='Mine')")
+    for _ in range(2):  # and again: it has registered already
+        assert plugins.load([file], methods.ROWS, {}) == (file,)
+    assert "mine" in methods.ROWS

@@ -18,7 +18,16 @@ class Many(Linear):
         super().__init__(task)
 
 
-ROWS = {"many": Row("many", "Many", "paper", Many, {"trees": 3}), "linear": LINEAR}
+class Plain(Linear):
+    def __init__(self, task):
+        super().__init__(task)
+
+
+ROWS = {
+    "many": Row("many", "Many", "paper", Many, {"trees": 3}),
+    "linear": LINEAR,
+    "plain": Row("plain", "Plain one", "paper", Plain),
+}
 
 
 def test_a_preset_is_what_it_is_unless_something_is_changed():
@@ -146,6 +155,11 @@ def test_a_preset_file_may_not_pass_for_a_builtin_one(tmp_path):
         ("layers = 3", "layers = 0", "line 15, key text_tower.layers: must be 1 or more"),
         ("layers = 3", "heads = 3", "line 15, key text_tower.heads: must be a divisor of the width"),
         ("folds = 4", "folds = 1", "line 2, key folds: expected `int` >= 2, not 1"),
+        ('base = "quick"', 'base = ["quick"]', "line 1, key base: must name the preset"),
+        ("lr = 1", "lr = inf", "line 8, key recipe.lr: must be a finite number"),
+        ("[-1200, 600.5]", "[-inf, 600]", "line 9, key recipe.window_hu: must be a lower and an upper end"),
+        ("lr = 1", "momentum = 0.0", "key recipe.nesterov: must be false where momentum is 0"),
+        ("layers = 3", 'path = "x.pt"', "line 15, key text_tower.path: must be left out: give the file with --text-to"),
         ("nodules = 300", "nodules = 0", "line 3, key nodules: expected `int` >= 1, not 0"),
         ("folds = 4", "recipe = 4", "line 2, key recipe: must be a table [recipe]"),
         ("folds = 4", "folds = ", "line 2, key folds: this is not valid TOML"),
@@ -171,15 +185,24 @@ def test_a_wrong_preset_file_names_file_line_key_and_what_to_do(tmp_path, old, n
         ("many.link=probit", "link", "probit"),
         ('many.link = "clog log"', "link", "clog log"),
         ('many.losses=["ic", "ia"]', "losses", ("ic", "ia")),
-        ("many.losses=ic", "losses", "ic"),  # a tuple's default says nothing of its kind
     ],
 )
 def test_a_hyperparameter_can_be_set_from_outside(text, name, value):
     rows, kept = parse_settings([text], ROWS)
     assert rows["many"].settings[name] == value and type(rows["many"].settings[name]) is type(value)
     assert rows["many"].settings == ROWS["many"].settings | {name: value}  # and no other
+    assert rows["many"].title == f"Many, {name} = {value}" and rows["many"].losses == ""
     assert kept == {f"many.{name}": list(value) if isinstance(value, tuple) else value}
     assert rows["linear"] is LINEAR and ROWS["many"].hyperparameters == {"trees": 3}
+
+
+def test_a_row_of_table_3_says_there_what_was_changed():
+    rows, _ = parse_settings(["many.alpha=3"], {"many": replace(ROWS["many"], losses="IC + IA")})
+    assert rows["many"].losses == "IC + IA, alpha = 3.0"
+
+
+def test_what_is_so_already_changes_nothing():
+    assert parse_settings(["many.alpha=1", "many.trees=3", 'many.losses=["ic"]'], ROWS) == (ROWS, {})
 
 
 def test_several_settings_add_up_and_are_kept_in_order_of_their_names():
@@ -194,7 +217,8 @@ def test_several_settings_add_up_and_are_kept_in_order_of_their_names():
     [
         ("many.alpha", "--set 'many.alpha': write row.name=value, such as clip_lung.alpha=0.5"),
         ("alpha=1", "--set 'alpha=1': write row.name=value"),
-        ("mani.alpha=1", "there is no row 'mani': choose from many, linear; did you mean 'many'?"),
+        ("mani.alpha=1", "there is no row 'mani': choose from many, linear, plain; did you mean 'many'?"),
+        ("plain.x=1", "--set 'plain.x=1': Plain one has no hyperparameter with a default that could be changed"),
         (
             "many.alfa=1",
             "there is no hyperparameter of many 'alfa': choose from alpha, trees, learn, link, losses",
@@ -204,9 +228,16 @@ def test_several_settings_add_up_and_are_kept_in_order_of_their_names():
         ("many.trees=true", "must be a whole number"),
         ("many.learn=1", "must be true or false, like the default False"),
         ("many.link=3", "must be a text, like the default 'logit'"),
-        ("many.alpha={a = 1}", "must be a number"),
+        ("many.alpha={a = 1}", "'{a = 1}' is no value as TOML writes it, nor a bare word"),
+        ("many.alpha=nan", "must be a finite number"),
+        ("many.alpha=inf", "must be a finite number"),
+        ("many.losses=ic", "must be an array in brackets, like the default ['ic']"),
+        ('many.losses=["ic"', "is no value as TOML writes it"),
+        ("many.link=a\nb = 3", "is no value as TOML writes it"),
+        ("many.link=", "is no value as TOML writes it"),
+        ("absent.alpha=1", "the row absent is not made; add it to --methods"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(text, sentence):
     with pytest.raises(InputError, match=re.escape(sentence)):
-        parse_settings([text], ROWS)
+        parse_settings([text], ROWS, {*ROWS, "absent"})

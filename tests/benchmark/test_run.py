@@ -40,13 +40,14 @@ def test_every_fit_with_a_record_is_listed_and_nothing_else(run):
         ({"spec": FitSpec("three", "linear", 1, 0)}, None, "of another run or fit"),
         ({"identity": replace(IDENTITY, cohort="xyz")}, None, "of another run or fit"),
         ({"key": "old"}, "key", "made by other code or settings of its row"),
+        ({"data": "old"}, "key", "made from other nodules or labels"),
     ],
 )
 def test_a_record_of_something_else_cannot_be_used(run, changes, key, reason):
     run.write(one())
     run.path(SPEC).write_bytes(one(**changes).to_bytes())
     with pytest.raises(Unusable, match=reason):
-        run.read(SPEC, key)
+        run.read(SPEC, key, key and "data")
 
 
 def test_a_record_of_the_wanted_key_and_of_any_key_is_read(run):
@@ -91,7 +92,7 @@ def test_a_folder_opens_with_the_identity_that_it_holds(run):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"cohort": "xyz"}, r"another cohort \(abc there, xyz now\)"),
+        ({"cohort": "xyz"}, r"another cohort: the nodules, .* known of them \(abc there, xyz now\)"),
         ({"label_rule": "text"}, r"another label rule \(published there, text now\)"),
         ({"fold_assignment": "ghi"}, "another fold assignment"),
         ({"folds": 10}, r"another folds \(5 there, 10 now\)"),
@@ -138,3 +139,4 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_only_the_parts_that_differ_are_named():
     assert differing({"a": 1, "b": 2}, {"a": 1, "c": 3}) == "b: 2 there, None now, c: None there, 3 now"
     assert differing(1, 2) == "1 there, 2 now"
+    assert differing("a" * 64, "b" * 64) == f"{'a' * 12} there, {'b' * 12} now"

@@ -10,7 +10,7 @@ from benchmark import runner
 from benchmark.contracts import FoldData, InputError, Row, Task, Unsupported
 from benchmark.identity import fit_key
 from benchmark.records import FitRecord, FitSpec
-from benchmark.runner import deterministic, run_fit, seed_of
+from benchmark.runner import Setup, deterministic, run_fit, seed_of
 from benchmark.trainer import fit
 from fakes import LINEAR, PRESET, Linear, Opened, make_batch
 
@@ -21,14 +21,15 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def train(run, data):
     def train(data: FoldData = data, spec: FitSpec = SPEC, preset=PRESET, **given: str) -> FitRecord:
-        return run_fit(run, spec, replace(LINEAR, hyperparameters=given), data, preset, CPU)
+        row = replace(LINEAR, hyperparameters=given)
+        return run_fit(run, spec, row, data, Setup(preset, CPU, fit_key(run.identity, row)))
 
     return train
 
 
 def test_a_fit_leaves_the_test_folds_probabilities_and_every_setting_on_disk(run, train, data):
     assert train().status == "done"
-    record = run.read(SPEC, fit_key(run.identity, LINEAR))
+    record = run.read(SPEC, fit_key(run.identity, LINEAR), data.digest)
     assert (record.status, record.reason, record.kind, record.decoder) == ("done", "", "paper", "argmax")
     assert record.nodule_ids == data.test_ids and record.labels.tolist() == data.test_labels.tolist()
     assert record.proba.shape == (10, 3)
@@ -61,7 +62,7 @@ def test_a_method_is_told_its_task(run, data, cohort):
             super().__init__(task)
             told.append(task)
 
-    run_fit(run, SPEC, Row("linear", "Asking", "plugin", Asking), data, PRESET, CPU)
+    run_fit(run, SPEC, Row("linear", "Asking", "plugin", Asking), data, Setup(PRESET, CPU, "key"))
     assert told == [Task(3, data.class_names, cohort.attribute_names, (4, 4, 4), PRESET.encoder, PRESET.text_tower)]
 
 
@@ -83,8 +84,14 @@ def test_a_record_of_other_settings_is_made_anew(run, train, data):
             super().__init__(task, spoil)
 
     train()
-    run_fit(run, SPEC, replace(LINEAR, make=Other), data, PRESET, CPU)
+    run_fit(run, SPEC, replace(LINEAR, make=Other), data, Setup(PRESET, CPU, "another"))
     assert run.read(SPEC).settings == {"spoil": "", "width": 1}
+
+
+def test_a_record_of_other_fold_data_is_made_anew(run, train, data):
+    train()
+    flipped = replace(data, test_labels=data.test_labels[::-1].copy())
+    assert train(flipped).labels.tolist() == data.test_labels[::-1].tolist() == run.read(SPEC).labels.tolist()
 
 
 def test_the_same_fit_gives_the_same_probabilities_and_another_seed_or_fold_others(run, train):
@@ -166,7 +173,8 @@ def test_a_reference_reads_columns_and_training_labels_and_its_seed(run, data, c
         return np.tile([0.5, 0.25, 0.25], (len(test), 1))
 
     row = Row("linear", "Constant", "reference", reference)
-    record = run_fit(run, SPEC, row, data, PRESET, CPU)
+    record = run_fit(run, SPEC, row, data, Setup(PRESET, CPU, "key"))
+    assert record.key == "key" and record.data == data.digest
     assert (record.status, record.kind, record.decoder, record.settings) == ("done", "reference", "argmax", {})
     assert record.proba.tolist() == [[0.5, 0.25, 0.25]] * 10 and record.metadata.history == []
     assert seen["labels"].tolist() == data.train_labels.tolist() and seen["seed"] == seed_of(SPEC)

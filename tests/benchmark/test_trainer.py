@@ -158,6 +158,16 @@ def test_a_loss_that_is_not_finite_ends_the_fit_with_its_name():
         fitted(recipe=Recipe(epochs=2, batch_size=8, lr=1e30))
 
 
+@pytest.mark.parametrize("returned", [torch.zeros(()), {}, None])
+def test_a_loss_without_named_terms_is_refused_in_words(returned):
+    class Wrong(Linear):
+        def loss(self, batch: Batch):
+            return returned
+
+    with pytest.raises(TrainingFailed, match=r"^loss must return a dictionary of named terms, such as "):
+        fit(Wrong(), data(), RECIPE, 1)
+
+
 def test_predictions_are_the_methods_own_in_double_precision_and_in_order():
     method = fitted()[0]
     images = torch.rand(300, 4, 4, 4, generator=torch.Generator().manual_seed(1))

@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import datasets
-from benchmark.contracts import InputError
-from datasets import COLLECTIONS, SOURCES, open_collection, open_source, register
+from benchmark.contracts import Collection, InputError, NoduleInfo
+from datasets import COLLECTIONS, SOURCES, cohort, open_collection, open_source, register
 from datasets.folder import Folder
 from datasets.lidc.collections import Dicom, Phantom
 
@@ -100,3 +101,35 @@ def test_a_download_keeps_what_is_done_beside_the_cohorts(tmp_path):
 def test_what_does_not_fit_a_source_is_refused(tmp_path, key, options, sentence):
     with pytest.raises(InputError, match=sentence):
         open_source(key, tmp_path, **options)
+
+
+class Bare(Collection):
+    def nodules(self):
+        return [NoduleInfo("n1", "p1", label="benign")]
+
+    def volume(self, nodule):
+        raise FileNotFoundError(2, "No such file or directory", "n1.npy")
+
+
+@pytest.mark.parametrize("missing", ["title", "source", "note"])
+def test_a_collection_without_a_title_a_source_or_a_note_is_refused(tmp_path, missing):
+    given = {name: "x" for name in ("title", "source", "note") if name != missing}
+    with pytest.raises(InputError, match=f"the collection Made has no {missing}: give its class one"):
+        cohort.prepare(type("Made", (Bare,), given)(), tmp_path)
+
+
+def test_what_a_collection_raises_names_the_nodule(tmp_path):
+    made = type("Made", (Bare,), {"title": "Mine", "source": "mine", "note": "Made up."})
+    sentence = r"the collection Mine cannot make the nodule n1: FileNotFoundError: .*n1\.npy"
+    with pytest.raises(InputError, match=sentence):
+        cohort.prepare(made(), tmp_path)
+
+
+def test_another_note_or_title_is_another_cohort(tmp_path):
+    given = {"title": "Mine", "source": "mine", "note": "Made up.", "volume": lambda self, nodule: VOLUME}
+    made = [cohort.prepare(type("Made", (Bare,), given | change)(), tmp_path) for change in CHANGES]
+    assert len(set(made)) == len(CHANGES)
+
+
+VOLUME = np.full((32, 32, 32), -500, dtype=np.int16)
+CHANGES = ({}, {"note": "Other."}, {"title": "Other"})

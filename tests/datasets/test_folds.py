@@ -121,17 +121,59 @@ def test_split_by_hand():
     assert [rows.tolist() for rows in split(2, fold_of, labels)] == [[0, 1, 5], [4]]
 
 
-def test_a_class_with_too_few_patients_is_named_with_all_numbers():
+def test_a_class_with_too_few_patients_is_named_with_the_folds_that_work():
     found = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
     patients = ["a", "b", "c", "d", "a", "b", "c", "a", "b", "b"]  # class 2 has three nodules of two patients
     with pytest.raises(InputError) as told:
         assign(found, patients, 3)
     assert str(told.value) == (
-        "3 folds need 3 patients with a nodule of class 2, and the cohort has 2: use fewer folds or more nodules"
+        "3 folds need 3 patients with a nodule of class malignant, and the cohort has 2: give --folds 2, or add "
+        "nodules of more patients"
     )
     assert set(assign(found, patients, 2).tolist()) == {0, 1}  # as many patients as folds are enough
-    with pytest.raises(InputError, match=r"^4 folds need 4 patients with a nodule of class 1, and the cohort has 3:"):
-        assign(found, patients, 4)
+    with pytest.raises(InputError, match=r"^4 folds need 4 patients with a nodule of class unsure, and .* 3: .* 2, or"):
+        assign(found, patients, 4)  # the fewest patients of any class decide
+    with pytest.raises(
+        InputError, match=r"^5 folds need 5 patients with a nodule of class benign, and the cohort has 4:"
+    ):
+        assign(found, patients, 5)
+
+
+@pytest.mark.parametrize("patients", [4, 7])
+def test_the_largest_number_of_folds_is_told_whatever_was_asked(patients):
+    found, names = np.arange(3 * patients) % 3, [f"p{number}" for number in range(3 * patients)]
+    for asked in (patients + 1, 1000):
+        with pytest.raises(
+            InputError, match=f"has {patients}: give --folds {patients}, or add nodules of more patients$"
+        ):
+            assign(found, names, asked)
+    assert set(assign(found, names, patients).tolist()) == set(range(patients))
+
+
+def test_without_unsure_nodules_the_folds_of_two_classes_are_told():
+    with pytest.raises(InputError, match=r"class benign, and the cohort has 3: give --folds 3, or add"):
+        assign(np.array([0, 2] * 3), list("abcdef"), 4)
+
+
+@pytest.mark.parametrize("found", [[0, 0, 2], [0, 0, 0, 0]], ids=["one patient", "one class"])
+def test_where_no_number_of_folds_works_none_is_told(found):
+    with pytest.raises(InputError, match=r"and the cohort has \d: add nodules of more patients$"):
+        assign(np.array(found), list("abcd")[: len(found)], 5)
+
+
+def test_folds_that_would_lack_a_class_are_not_told():
+    """Both malignant patients may be dealt to one fold, as each has other nodules: then two folds do not work."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        found = np.r_[rng.integers(0, 2, 14) * 2, 0, 2]
+        patients = [f"p{number}" for number in rng.integers(0, 6, 16)]
+        with pytest.raises(InputError) as told:
+            assign(found, patients, 6 + 1)
+        if "--folds" in str(told.value):
+            number = int(str(told.value).partition("--folds ")[2].partition(",")[0])
+            fold_of, two = assign(found, patients, number), found // 2
+            for train, test in (split(fold, fold_of, two) for fold in range(number)):
+                assert len(test) and set(two[train].tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize("n_folds", [1, 0, -1])
@@ -148,7 +190,8 @@ def test_a_cohort_is_cut_by_its_three_classes_under_the_rule(file):
         if rule == "text":
             with pytest.raises(InputError) as told:
                 fold_data(file, ["two"], rule, 2)
-            assert "fold 0 of 2 would train without one of benign, malignant" in str(told.value)
+            sentence = "fold 0 of 2 would train without one of benign, malignant, or test nothing: add nodules of more"
+            assert str(told.value).startswith(sentence)
         np.testing.assert_array_equal(
             assign_cohort(found, rule, 3, seed=4), assign(labels, found.patient_ids, 3, seed=4)
         )
@@ -200,5 +243,5 @@ def test_a_fold_without_training_of_every_class_or_any_test_is_refused(file, mon
     monkeypatch.setattr(folds, "assign", lambda *_: np.array(dealt))
     with pytest.raises(InputError) as told:
         fold_data(file, ["two"], "published", 3)
-    sentence = f"fold {fold} of 3 would train without one of benign, malignant, or test nothing: use fewer folds or"
-    assert str(told.value) == f"{sentence} more nodules"
+    sentence = f"fold {fold} of 3 would train without one of benign, malignant, or test nothing: give --folds 2, or"
+    assert str(told.value) == f"{sentence} add nodules of more patients"

@@ -106,8 +106,39 @@ def test_whether_there_are_unsure_nodules_depends_on_the_rule(made):
 
 @pytest.mark.parametrize(("said", "word"), [(["unsure", "malignant"], "benign"), (["benign", (3,)], "malignant")])
 def test_a_cohort_without_a_benign_or_a_malignant_nodule_is_refused(made, said, word):
-    with pytest.raises(InputError, match=f"the collection Toy has no {word} nodule by the label rule 'published'"):
+    with pytest.raises(
+        InputError, match=f"^the collection Toy has no {word} nodule.*, so there is nothing to tell apart"
+    ):
         protocols_of(made(*said), None, "published")
+
+
+@pytest.mark.parametrize(
+    ("said", "rule", "sentence"),
+    [
+        (["benign", "unsure"], "published", "no malignant nodule, so there is nothing to tell apart: add some"),
+        (
+            ["benign", (3,)],
+            "published",
+            "no malignant nodule by the label rule 'published', so there is nothing to tell apart: add some",
+        ),
+        (
+            ["benign", (3, 4)],
+            "text",
+            "no malignant nodule by the label rule 'text', so there is nothing to tell apart: add some, or give "
+            "--label-rule published",
+        ),
+        (
+            [(2, 3), "unsure"],
+            "text",
+            "no benign nodule by the label rule 'text', so there is nothing to tell apart: add some",
+        ),
+    ],
+    ids=str,
+)
+def test_another_label_rule_is_advised_only_where_it_helps(made, said, rule, sentence):
+    with pytest.raises(InputError) as told:
+        protocols_of(made(*said), None, rule)
+    assert str(told.value) == f"the collection Toy has {sentence}"
 
 
 @pytest.mark.parametrize(("key", "hint"), [("D", "choose from A, B, C"), ("a", "did you mean 'A'")])

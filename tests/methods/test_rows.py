@@ -100,3 +100,17 @@ def test_what_a_row_spares_from_weight_decay_is_a_parameter_of_it():
         method: Method = row.method(vision_task(), **row.hyperparameters)
         spared = [p for group in method.param_groups() if group.get("weight_decay") == 0 for p in group["params"]]
         assert len(spared) == len(method.no_weight_decay)
+
+
+@pytest.mark.parametrize(
+    ("method", "sentence"),
+    [
+        (torch.nn.Linear, "cannot be registered: a method is a class that inherits"),
+        (lambda task: None, "cannot be registered"),
+        (type("Untitled", (Method,), {}), "Untitled has no title: give its class one"),
+    ],
+)
+def test_what_is_no_method_is_refused_in_words(rows, method, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        methods.register("mine", method)
+    assert "mine" not in rows

@@ -100,8 +100,8 @@ PLANTED = (
     Planted(
         "a sample of the first patients",
         "datasets/cohort.py",
-        "np.argsort(np.arange(len(order)) * GOLDEN_RATIO % 1)",
-        "np.arange(len(order))",
+        "np.argsort(np.arange(len(patients)) * GOLDEN_RATIO % 1)",
+        "np.arange(len(patients))",
         ("tests/datasets/test_cohort.py",),
     ),
     Planted(

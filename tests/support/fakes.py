@@ -160,6 +160,7 @@ def record(spec: FitSpec, labels: list[int], proba: list[list[float]], **changes
         "status": "done",
         "reason": "",
         "key": "key",
+        "data": "data",
         "identity": IDENTITY,
         "settings": {},
         "decoder": "argmax",

@@ -37,6 +37,21 @@ def test_a_folder_makes_a_cohort(folder, crop, tmp_path):
     np.testing.assert_array_equal(found.volumes, [crop] * 3)
 
 
+@pytest.mark.parametrize("file", ["nodules.csv", "a.npy"])
+def test_a_file_in_place_of_its_folder(folder, monkeypatch, file):
+    root = folder({})
+    with pytest.raises(InputError) as told:
+        open_collection(str(root / file))
+    assert str(told.value) == (
+        f"--collection {str(root / file)!r} is a file: give the folder that holds it, {str(root)!r}"
+    )
+    monkeypatch.chdir(root)
+    with pytest.raises(
+        InputError, match=r"^--collection 'nodules\.csv' is a file: give the folder that holds it, '\.'$"
+    ):
+        open_collection("nodules.csv")
+
+
 def test_two_processes_give_the_cohort_of_one(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(cohort, "PARTS_PER_WORKER", 1)
     collection = Folder(folder({}, {}, {}))

@@ -1,6 +1,7 @@
 """Files whose crop is known: what comes back, and what is refused with its line."""
 
 import gzip
+import pickle
 import tracemalloc
 from itertools import permutations, product
 
@@ -198,8 +199,9 @@ def test_what_can_be_hounsfield_units(folder, low, high):
             (40, 60, 50),
             "no voxel at the centre 4|-1|3",
         ),
-        ({}, (32, 32), "is no array of numbers with three axes"),
-        ({}, (1, 32, 32, 32), "is no array of numbers with three axes"),
+        ({}, (32, 32), "b.npy is an array of shape (32, 32): save one with three axes (slice, row, column)"),
+        ({}, (1, 32, 32, 32), "b.npy is an array of shape (1, 32, 32, 32): save one with three axes"),
+        ({}, (), "b.npy is an array of shape (): save one with three axes"),
     ],
     ids=str,
 )
@@ -215,7 +217,8 @@ def test_a_volume_that_does_not_fit(folder, row, shape, sentence):
 def test_an_array_of_no_numbers(folder, array):
     root = folder({"file": "b.npy"})
     np.save(root / "b.npy", array)
-    assert "is no array of numbers" in refused(root)
+    told = f"b.npy is no array of numbers but of {array.dtype}: save Hounsfield units, as int16 or float32"
+    assert told in refused(root)
 
 
 def test_an_array_of_objects_is_never_unpickled(folder):
@@ -226,7 +229,11 @@ def test_an_array_of_objects_is_never_unpickled(folder):
     root = folder({"file": "b.npy"})
     with (root / "b.npy").open("wb") as file:
         np.save(file, np.array([Trap()], dtype=object), allow_pickle=True)
-    assert "b.npy cannot be read" in refused(root) and "replace the file" in refused(root)
+    told = "b.npy holds pickled Python objects, which are not opened: save an array of numbers alone"
+    assert refused(root).endswith(told)
+    (root / "b.npy").write_bytes(pickle.dumps(Trap()))
+    told = "b.npy cannot be read, as it is no .npy, or a pickled one: save an array of numbers with numpy.save"
+    assert refused(root).endswith(told)
 
 
 @pytest.mark.parametrize("name", ["b.npy", "b.nii", "b.nii.gz"])
@@ -270,7 +277,7 @@ def test_a_nifti_that_does_not_say_how_it_lies(folder, crop):
 def test_a_nifti_of_several_volumes(folder, crop):
     root = folder({"file": "b.nii"})
     nibabel.save(nibabel.Nifti1Image(np.stack([crop, crop], 3), np.eye(4)), root / "b.nii")
-    assert "holds int16 in shape (32, 32, 32, 2), which is no volume of numbers" in refused(root)
+    assert "holds int16 in shape (32, 32, 32, 2), which is no volume of numbers: give three axes" in refused(root)
 
 
 def test_a_nifti_of_one_volume_in_four_axes(folder, crop):
@@ -283,6 +290,42 @@ def test_a_nifti_in_other_units_than_millimetres(folder, scan):
     root = folder({"file": "b.nii", "diameter_mm": 8})
     save_nifti(root / "b.nii", scan, np.array([2500.0, 700, 600]))
     assert "b.nii has voxels of [2500.0, 700.0, 600.0] mm: correct its spacing" in refused(root)
+
+
+@pytest.mark.parametrize("given", ["2.52|0.7|0.6", "2.48|0.7|0.6", "2.5|0.705|0.605"])
+def test_a_spacing_that_is_the_niftis_own_to_a_hundredth_changes_nothing(folder, scan, given):
+    for file in ("b.nii", "ct"):
+        root = folder({"file": file, "diameter_mm": 8, "spacing_mm": given}, {"file": file, "diameter_mm": 8})
+        if file == "ct":
+            write(sphere((2.5, 0.7, 0.6), 6.0), root / "ct")
+        else:
+            save_nifti(root / "b.nii", scan, np.array([2.5, 0.7, 0.6]), (2, 0, 1))
+        first, second = made(root)
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("given", ["2.53|0.7|0.6", "2.47|0.7|0.6", "2.5|0.71|0.6", "2.5|0.7|0.59", "0.6|0.7|2.5"])
+@pytest.mark.parametrize("file", ["b.nii", "ct"])
+def test_a_spacing_that_is_not_the_files_own(folder, scan, file, given):
+    root = folder({"file": file, "diameter_mm": 8, "spacing_mm": given})
+    if file == "ct":
+        write(sphere((2.5, 0.7, 0.6), 6.0), root / "ct")
+    else:
+        save_nifti(root / "b.nii", scan, np.array([2.5, 0.7, 0.6]), (2, 0, 1))
+    told = f"{file} has voxels of 2.5|0.7|0.6 mm (slice|row|column), and spacing_mm is {given}: correct what is wrong, "
+    assert told + "or leave spacing_mm empty" in refused(root)
+
+
+def test_a_finished_crop_of_another_spacing_than_its_own(folder, crop):
+    root = folder({"file": "b.nii", "spacing_mm": "2|1|1"})
+    save_nifti(root / "b.nii", crop, np.ones(3))
+    assert "b.nii has voxels of 1|1|1 mm (slice|row|column), and spacing_mm is 2|1|1" in refused(root)
+
+
+def test_a_nifti_of_one_slice_and_a_spacing(folder, scan):
+    root = folder({"file": "b.nii", "diameter_mm": 8, "spacing_mm": "1|1|1"})
+    save_nifti(root / "b.nii", scan[:1], np.ones(3))
+    assert "b.nii is 1 x 60 x 50 voxels: a volume needs at least two along each axis" in refused(root)
 
 
 def test_a_series_with_a_gap(folder):
