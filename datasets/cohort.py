@@ -47,7 +47,7 @@ def prepare(
     """
     if workers < 1 or (sample is not None and sample < 1):
         raise InputError(f"a cohort needs at least one worker and one nodule, not {workers} and {sample}")
-    if missing := [name for name in ("title", "source", "note") if not getattr(collection, name, "")]:
+    if missing := [name for name in ("title", "source", "note") if getattr(collection, name, None) is None]:
         raise InputError(f"the collection {type(collection).__name__} has no {missing[0]}: give its class one, as text")
     source = collection.source
     if not re.fullmatch(r"[A-Za-z0-9-]+", source):

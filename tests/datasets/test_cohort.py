@@ -137,7 +137,7 @@ def test_a_failure_while_making_leaves_no_file(three, tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(three, "volume", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match="no space"):
         cohort.prepare(three, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
