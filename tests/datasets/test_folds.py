@@ -162,18 +162,23 @@ def test_where_no_number_of_folds_works_none_is_told(found):
 
 
 def test_folds_that_would_lack_a_class_are_not_told():
-    """Both malignant patients may be dealt to one fold, as each has other nodules: then two folds do not work."""
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        found = np.r_[rng.integers(0, 2, 14) * 2, 0, 2]
-        patients = [f"p{number}" for number in rng.integers(0, 6, 16)]
-        with pytest.raises(InputError) as told:
-            assign(found, patients, 6 + 1)
-        if "--folds" in str(told.value):
-            number = int(str(told.value).partition("--folds ")[2].partition(",")[0])
-            fold_of, two = assign(found, patients, number), found // 2
-            for train, test in (split(fold, fold_of, two) for fold in range(number)):
-                assert len(test) and set(two[train].tolist()) == {0, 1}
+    found, patients = np.array([2, 2, 0, 0]), ["a", "d", "c", "a"]  # two patients of each class, yet two folds fail
+    with pytest.raises(InputError, match=r"and the cohort has 2: add nodules of more patients$"):
+        assign(found, patients, 3)
+    assert any(len(set(found[split(fold, assign(found, patients, 2), found)[0]])) < 2 for fold in range(2))
+
+
+def test_a_smaller_number_is_told_where_as_many_folds_as_patients_fail():
+    found = np.array([1, 1, 2, 0, 2, 0, 1, 2, 0, 1, 0, 2, 2, 1, 0, 0, 1])
+    patients = list("eaaccedaabaabdaaa")  # one of them has most of the nodules
+    with pytest.raises(InputError, match=r"has 3: give --folds 2, or add nodules of more patients$"):
+        assign(found, patients, 6)
+
+
+def test_folds_that_would_test_nothing_of_two_classes_are_not_told(monkeypatch):
+    monkeypatch.setattr(folds, "_deal", lambda found, *_: np.where(found == 1, 1, 0))
+    with pytest.raises(InputError, match=r"and the cohort has 2: add nodules of more patients$"):
+        assign(np.arange(6) % 3, list("abcdef"), 3)
 
 
 @pytest.mark.parametrize("n_folds", [1, 0, -1])
