@@ -89,3 +89,10 @@ def test_no_distribution_named_datasets_is_installed():
 
 def test_no_package_hides_among_the_tests():
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_every_planted_mutant_finds_its_text(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "mutation"))
+    from planted import PLANTED
+
+    assert len([planted.trial(ROOT) for planted in PLANTED]) == len({planted.name for planted in PLANTED}) > 15

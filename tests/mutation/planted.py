@@ -93,7 +93,7 @@ PLANTED = (
     Planted(
         "the code is not in the key",
         "benchmark/identity.py",
-        "[identity, plain_settings(row), code_of(row)]",
+        "[identity, plain_settings(row), code]",
         "[identity, plain_settings(row)]",
         ("tests/benchmark/test_identity.py",),
     ),
