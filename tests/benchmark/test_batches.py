@@ -109,6 +109,14 @@ def test_nodules_come_in_another_order_each_epoch_and_the_same_for_one_seed():
     assert numbers(epoch(3)) == first
 
 
+@pytest.mark.parametrize("augment", [True, False])
+def test_other_nodules_meet_in_a_batch_each_epoch(augment):
+    generator = torch.Generator().manual_seed(3)
+    recipe = Recipe(batch_size=10, augment=augment)
+    met = [frozenset(next(iter(epoch_batches(data(), recipe, generator))).labels.tolist()) for _ in range(5)]
+    assert len(set(met)) == 5 and frozenset(range(10)) not in met
+
+
 def test_augmentation_turns_images_all_sixteen_ways_and_its_absence_leaves_them_alone():
     seen = set()
     whole = data(320)
