@@ -82,15 +82,15 @@ def test_the_file_begins_with_what_it_is_and_how_it_is_made(path):
 
 
 def test_any_reader_of_toml_finds_the_run_in_the_file(path):
-    """Settings of every kind; a table's own values stand before the tables within it, or they would fall into these."""
+    """Settings of every kind, under names with a dot; a table's own values stand before the tables within it, or they would fall into these."""
     settings = {"names": ["größer", 'a "b" \\'], "on": True, "off": False, "n": 3, "x": 0.5, "bins": [[1, 2], [3]]}
-    run = measured(ONE, identity=replace(IDENTITY, folds=2, settings={"ce": settings, "rate": 1e-05}))
+    run = measured(ONE, identity=replace(IDENTITY, folds=2, settings={"ce.tuned": settings, "ce.rate": 1e-05}))
     before = datetime.date.today()
     found = tomllib.loads(written(path, run, ' the "new"\tphantom: 3 % \\ \n[brighter] '))
     assert found["format"] == 1 and before <= found["accepted"] <= datetime.date.today()
     assert found["reason"] == 'the "new"\tphantom: 3 % \\ \n[brighter]'
     assert found["identity"] == run.identity.plain()
-    assert found["identity"]["settings"] == {"ce": settings, "rate": 1e-05}
+    assert found["identity"]["settings"] == {"ce.tuned": settings, "ce.rate": 1e-05}
     assert found["versions"] == {"torch": "2.9"} and found["tests"] == {"three": "abc"}
     assert found["scores"] == {"ce": {"A-open": {"seeds": 1, "accuracy": {"folds": [0.5, 0.75]}}}}
 

@@ -51,7 +51,7 @@ PLANTED = (
         "benchmark/contracts/methods.py",
         "if unknown := set(self.no_weight_decay) - {name for name, _ in named}:",
         "if unknown := set[str]():",
-        ("tests/methods/test_contract.py",),
+        ("tests/benchmark/test_contracts.py",),
     ),
     Planted(
         "a method misspells its no-weight-decay name",
@@ -116,7 +116,7 @@ PLANTED = (
         "benchmark/contracts/folds.py",
         "cohort.diameter_mm[rows],",
         "cohort.slice_thickness_mm[rows],",
-        ("tests/benchmark/test_runner.py",),
+        ("tests/benchmark/test_contracts.py",),
     ),
     Planted(
         "no word of the phantom",
