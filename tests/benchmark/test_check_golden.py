@@ -82,7 +82,7 @@ def test_the_file_begins_with_what_it_is_and_how_it_is_made(path):
 
 
 def test_any_reader_of_toml_finds_the_run_in_the_file(path):
-    """Settings of every kind, under names with a dot; a table's own values stand before the tables within it, or they would fall into these."""
+    """Settings of every kind under names with a dot; what stands behind a table within a table would fall into it."""
     settings = {"names": ["größer", 'a "b" \\'], "on": True, "off": False, "n": 3, "x": 0.5, "bins": [[1, 2], [3]]}
     run = measured(ONE, identity=replace(IDENTITY, folds=2, settings={"ce.tuned": settings, "ce.rate": 1e-05}))
     before = datetime.date.today()

@@ -58,7 +58,7 @@ PLANTED = (
         "methods/clip.py",
         'no_weight_decay = ("logit_scale",)',
         'no_weight_decay = ("logits_scale",)',
-        ("tests/methods/test_contract.py",),
+        ("tests/methods/test_rows.py",),
     ),
     Planted(
         "seeds of a fold are not averaged",
@@ -102,7 +102,7 @@ PLANTED = (
         "datasets/cohort.py",
         "np.argsort(np.arange(len(patients)) * GOLDEN_RATIO % 1)",
         "np.arange(len(patients))",
-        ("tests/datasets/test_cohort.py",),
+        ("tests/datasets/test_cohort.py::test_a_sample_follows_multiples_of_the_golden_ratio",),
     ),
     Planted(
         "a reference is fed another column",
