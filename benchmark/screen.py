@@ -217,7 +217,7 @@ def _lines(console: Console, title: str, unit: str, every_s: float) -> Iterator[
 def _duration(seconds: float) -> str:
     """Return a time as a person says it.
 
-    >>> [_duration(s) for s in (30, 90, 5400, 100000)]
+    >>> [_duration(s) for s in (30.0, 90.0, 5400.0, 100000.0)]
     ['1 min', '2 min', '1 h 30 min', '27 h 47 min']
     """
     minutes = max(1, round(seconds / 60))

@@ -198,6 +198,14 @@ def test_predictions_that_are_no_probabilities_are_refused(proba, sentence):
     assert str(refused.value) == sentence
 
 
+def test_a_method_may_be_certain():
+    class Certain(Linear):
+        def predict_proba(self, images: Tensor) -> Tensor:
+            return torch.tensor([[1.0, 0.0]]).repeat(len(images), 1)
+
+    assert predict(Certain(), data().images, 2)[0].tolist() == [1.0, 0.0]
+
+
 def test_rounding_of_single_precision_is_no_fault():
     class Rounded(Linear):
         def predict_proba(self, images: Tensor) -> Tensor:

@@ -102,7 +102,8 @@ def test_a_damaged_cohort_is_not_opened(path):
 
 def test_a_value_of_another_kind_is_refused(cohort, tmp_path):
     vars(odd := copy(cohort))["nodule_ids"] = ("a", "b", "c", 4)
-    store.write(replace(odd, content_hash=store.content_hash(odd)), tmp_path / "odd.npz")
+    vars(odd)["content_hash"] = store.content_hash(odd)
+    store.write(odd, tmp_path / "odd.npz")
     with pytest.raises(InputError, match=r"odd\.npz.*delete it and run again"):
         store.load(tmp_path / "odd.npz")
 

@@ -102,7 +102,7 @@ def test_a_missing_or_damaged_file_says_how_to_get_the_weights(toy):
 
 def test_a_spec_of_another_size_is_refused(toy):
     torch.save(trained_clip().state_dict(), toy / "weights.pt")
-    with pytest.raises(ValueError, match=r"\(16, 2, 2\), not \(32, 2, 2\)"):
+    with pytest.raises(InputError, match=r"\(16, 2, 2\), not \(32, 2, 2\)"):
         load_text_tower(spec_of(toy / "weights.pt", width=32))
 
 

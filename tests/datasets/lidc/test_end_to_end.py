@@ -49,10 +49,18 @@ def test_a_partial_download_gives_tables_that_say_so(chosen, nodules, tmp_path, 
     if SAMPLE.is_file() and all(nodule.scan.patient_id != "LIDC-IDRI-0001" for nodule in chosen):
         (root / "LIDC-IDRI-0001.zip").symlink_to(SAMPLE)
         count += 1
-    monkeypatch.setattr(run_all, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(lidc, "load", lambda: nodules)  # clustering them again takes its time
     arguments = ["--source", "dicom", "--dicom-root", str(root), "--preset", "smoke", "--folds", "2", "--device", "cpu"]
-    arguments += ["--methods", "ce", "--workers", "0", "--out", str(tmp_path / "run")]
+    arguments += [
+        "--methods",
+        "ce",
+        "--workers",
+        "0",
+        "--out",
+        str(tmp_path / "run"),
+        "--work",
+        str(tmp_path / "results"),
+    ]
     assert run_all.main(arguments) == 0
     printed = capsys.readouterr()
     for name in ("table1.md", "table2.md", "table1.tex"):
