@@ -121,8 +121,8 @@ def _name(value: object) -> str:
         return f"{getattr(value, '__module__', '')}.{name}"
     if " at 0x" in repr(value):
         raise InputError(
-            f"a hyperparameter's value {repr(value)[:80]} is named by its place in memory, so its fits could never be "
-            "found again: use a number, a text, a function or a class"
+            f"a hyperparameter's value {value!r} is named by its place in memory, so its fits could never be found "
+            "again: use a number, a text, a function or a class"
         )
     return repr(value)
 

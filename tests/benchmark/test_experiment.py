@@ -163,6 +163,10 @@ def test_a_setting_that_a_method_refuses_is_said_before_any_training(experiment)
     with pytest.raises(InputError, match="--set linear: a plain bug"):
         set_by_hand("value").check_settings()
     set_by_hand("task").check_settings()  # unsupported is a footnote
+    rows = {key: replace(LINEAR, key=key, hyperparameters={"spoil": key}) for key in ("task", "value")}
+    both = replace(IDENTITY, settings={"task.spoil": "task", "value.spoil": "value"})
+    with pytest.raises(InputError, match="--set value: a plain bug"):
+        replace(experiment, folder=experiment.folder / "both", rows=rows, identity=both).check_settings()
     set_by_hand("").check_settings()
     experiment.check_settings()
 
