@@ -14,7 +14,7 @@ differences = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=2
 def test_the_standard_deviation_is_the_samples():
     assert sample_std(np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(math.sqrt(5 / 3))
     assert sample_std(np.array([1.0, 3.0])) == pytest.approx(math.sqrt(2))
-    assert math.isnan(sample_std(np.array([1.0])))
+    assert math.isnan(sample_std(np.array([1.0]))) and math.isnan(sample_std(np.array([])))
 
 
 def test_five_folds_need_1_86_standard_deviations():
@@ -54,7 +54,7 @@ def test_the_detectable_difference_is_that_of_its_alpha():
 
 def test_equal_folds_are_no_difference_and_constant_ones_are_certain():
     assert corrected_t_test(np.zeros(5), 0.25) == 1.0
-    assert corrected_t_test(np.ones(5), 0.25) == 0.0
+    assert corrected_t_test(np.ones(5), 0.25) == corrected_t_test(-np.ones(5), 0.25) == 0.0
     assert math.isnan(corrected_t_test(np.ones(1), 0.25))
 
 
@@ -63,5 +63,6 @@ def test_holm_by_hand_keeps_order_and_passes_unknowns_by():
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([0.04, 0.01, 0.005, 0.03]) == pytest.approx([0.06, 0.03, 0.02, 0.06])
     assert holm([]) == [] and holm([0.7]) == [0.7]
+    assert holm([0.6, 0.9]) == [1.0, 1.0]  # a probability is never above one
     adjusted = holm([float("nan"), 0.02])
     assert math.isnan(adjusted[0]) and adjusted[1] == 0.02

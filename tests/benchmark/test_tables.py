@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmark import tables
 from benchmark.contracts import Row
 from benchmark.records import FitRecord, FitSpec
 from benchmark.render import csv_text, latex, markdown
@@ -70,6 +71,8 @@ def test_a_missing_fold_shows_its_count():
     assert printed(Score(np.array([0.5, 0.6, 0.7, 0.8]), (0, 1, 2, 3)), 5) == "65.0 ± 12.9 (n=4)"
     assert printed(Score(np.array([0.5]), (0,)), 5) == "50.0 (n=1)"
     assert printed(Score(np.array([0.5]), (0,)), 1) == "50.0"
+    assert printed(Score(np.array([0.5, 0.6]), (0, 1)), 2) == "55.0 ± 7.1"
+    assert printed(Score(np.array([0.5, 0.6]), (0, 1)), 1) == "55.0 ± 7.1 (n=2)"
     assert printed(None, 5) == "-" == printed(Score(np.array([np.nan, 1.0]), (0, 1)), 5)
 
 
@@ -95,6 +98,20 @@ def test_rows_that_print_the_same_are_best_together():
     assert best(lines, column) == 70.0
     body = grid(table(lines, [RESTRICTED_B]), block_of(RESTRICTED_B), ("<", ">"))
     assert [texts[0] for texts in body] == ["<70.0 ± 0.0>", "<70.0 ± 15.8>", "60.0 ± 0.0"]
+
+
+@pytest.mark.parametrize(("other", "bold"), [(0.70042, True), (0.69961, True), (0.69942, False), (0.69, False)])
+def test_the_best_is_told_by_what_is_printed_to_one_decimal(monkeypatch, other, bold):
+    means = {"BEST": 0.70012, "OTHER": other}
+    monkeypatch.setattr(tables, "cells", lambda line, _: {"accuracy": Score(np.array([means[line.title]]), (0,))})
+    lines = [line("best", [5]), line("other", [5])]
+    column = block_of(RESTRICTED_B).columns[0]
+    block = replace(block_of(RESTRICTED_B), columns=(column,))
+    assert best(lines, column) == 70.0
+    assert [texts[0].startswith("<") for texts in grid(table(lines, [RESTRICTED_B], 1), block, ("<", ">"))] == [
+        True,
+        bold,
+    ]
 
 
 def test_nothing_is_best_where_nothing_is_known():
@@ -152,7 +169,8 @@ def test_ten_folds_share_more_of_their_training_data():
 
 def test_only_folds_that_both_have_are_compared():
     short = Line(row_of("short"), "SHORT", {"three": fits("short", [9, 9, 5, 6, 7])[2:]})
-    lines = [line("ce", [5, 5, 5, 5]), short, Line(row_of("one"), "ONE", {"three": fits("one", [9])})]
+    one = Line(row_of("one"), "ONE", {"three": fits("one", [9])})
+    lines = [line("ce", [5, 5, 5, 5]), one, short]
     (found,) = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
     assert found[:2] == ["SHORT", "+5.0"]  # folds 2 and 3; a single common fold says nothing
 
@@ -268,7 +286,7 @@ def test_tables_are_made_of_what_was_chosen():
 
 
 def test_a_line_gathers_its_own_rows_records_by_label_set():
-    own, other = fits("ce", [5, 6]), fits("udm", [5])
+    own, other = fits("ce", [5, 6]), [*fits("udm", [5]), *fits("aaa", [5])]
     two = record(FitSpec("two", "ce", 0, 0), [0, 1], [[1.0, 0.0], [0.0, 1.0]])
     found = {r.spec: r for r in [*own, *other, two]} | {FitSpec("three", "ce", 4, 0): None}
     line = line_of(row_of("ce"), "As printed", found)
