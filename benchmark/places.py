@@ -32,21 +32,19 @@ def work_folder(asked: Path | None) -> Path:
 
 
 def writable(folder: Path) -> Path:
-    """Return a folder, after writing a file below it and removing that again; what was made for it goes too.
+    """Return a folder that can be written to, or made: tried by a file, in it or in the nearest folder above it.
 
     Raises:
         InputError: It cannot be written to; said before any work is done, not after.
     """
-    made = [folder, *folder.parents][: sum(not place.exists() for place in (folder, *folder.parents))]
-    trial = folder / f".trial-{os.getpid()}"
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    trial = there / f".trial-{os.getpid()}"
     try:
         write_atomically(trial, "")
-        trial.unlink()
+        trial.unlink(missing_ok=True)  # another container's process may have the same number
     except OSError as error:
         raise InputError(
             f"nothing can be written to {folder} ({error.strerror}): give another folder with --work, or in the "
             f"environment variable {VARIABLE}; --out names a run's own folder"
         ) from error
-    for place in made:
-        place.rmdir()
     return folder

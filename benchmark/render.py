@@ -47,17 +47,17 @@ def latex(table: Table, notes: Sequence[str]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def csv_text(table: Table, facts: dict[str, str]) -> str:
-    """Return all metrics of a table as CSV, a line per section, row and metric; `facts` stand on every line."""
+def csv_text(table: Table, columns: dict[str, str]) -> str:
+    """Return all metrics of a table as CSV, a line per section, row and metric; `columns` stand on every line."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["dataset", "decision", "method", "title", "kind", "metric", "mean", "std", "n", *facts])
+    writer.writerow(["dataset", "decision", "method", "title", "kind", "metric", "mean", "std", "n", *columns])
     for section in table.sections:
         for line in table.lines:
             for metric, score in cells(line, section).items():
                 numbers = [f"{score.mean:.6f}", f"{score.std:.6f}", len(score.folds)]
                 head = [section.protocol.key, section.decision, line.row.key, line.title, line.row.kind, metric]
-                writer.writerow([*head, *numbers, *facts.values()])
+                writer.writerow([*head, *numbers, *columns.values()])
     return out.getvalue()
 
 

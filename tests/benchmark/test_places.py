@@ -16,6 +16,8 @@ def elsewhere(tmp_path, monkeypatch):
 
 def lock(monkeypatch, *locked: Path) -> None:
     """Make folders that cannot be written to, for root too."""
+    for folder in locked:
+        folder.mkdir()
     write = places.write_atomically
 
     def refuse(path: Path, content: str) -> None:
@@ -59,6 +61,11 @@ def test_the_trial_leaves_nothing_behind(tmp_path):
     assert places.writable(tmp_path / "there" / "a" / "b") == tmp_path / "there" / "a" / "b"
     assert os.listdir(tmp_path / "there") == []
     assert places.writable(tmp_path / "there") and os.listdir(tmp_path) == ["there"]
+
+
+def test_a_process_of_the_same_number_elsewhere_does_no_harm(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "write_atomically", lambda path, content: None)  # the other has removed it already
+    assert places.writable(tmp_path / "new") == tmp_path / "new"
 
 
 def test_the_users_home_may_be_meant_by_its_sign(monkeypatch, tmp_path):
