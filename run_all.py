@@ -6,23 +6,24 @@ A composition root: it may import all three packages, and nothing imports it. Da
 
 import os
 import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # `python -I` and PYTHONSAFEPATH leave it out
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process: faster under load, and repeatable
 
 import argparse
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 import datasets
 import methods
-from benchmark import choose, commandline, console, origin, places, plugins, presets, references, screen
+from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, screen
 from benchmark.experiment import Experiment, done_fits, name_fits
 from benchmark.identity import commit, identity_of
 from benchmark.records import versions
-from benchmark.run import RunMetadata
+from benchmark.runfile import RunMetadata
 from benchmark.tables import tables_of
 from datasets import cohort, folds, protocols, store
 from methods._tower import load_text_tower
@@ -32,25 +33,23 @@ def run(args: argparse.Namespace, command: str) -> int:
     """Do what the command line asks; return the exit status."""
     out, err = screen.consoles()
     files = plugins.load(args.plugin, methods.ROWS, datasets.COLLECTIONS)
-    rows = choose.join(methods.ROWS, references.ROWS)
+    known = choose.join(methods.ROWS, references.ROWS)
     if args.list:
-        console.print_choices(out, choose.listing(rows, protocols.DATASETS, datasets.SOURCES, protocols.LABEL_RULES))
+        console.print_choices(out, choose.listing(known, protocols.DATASETS, datasets.SOURCES, protocols.LABEL_RULES))
         return 0
-    rows, settings = presets.parse_settings(args.set, choose.choose_rows(args.methods, rows), rows)
+    rows, settings = presets.parse_settings(args.set, choose.choose_rows(args.methods, known), known)
     rule = choose.choose("label rule", args.label_rule, protocols.LABEL_RULES)
     source = choose.choose("source", args.source, datasets.SOURCES)
     asked = choose.choose_all("dataset", args.datasets, protocols.DATASETS) if args.datasets else None
     device = choose.choose_device(args.device)
     name, preset = presets.resolve(args.preset, device, presets.Changes.of(args))
+    ahead.require_one_width(rows.values(), preset)
     workers, work = choose.choose_workers(args.workers, device), places.work_folder(args.work)
-
-    def folder_of(source: str) -> Path:
-        return args.out or work / "runs" / origin.folder_name(name, source, rule, settings)
+    if args.cohort or args.collection is not None:
+        source = (store.load(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
+    folder = args.out or work / "runs" / origin.folder_name(name, source, rule, settings)
 
     if args.dry_run:
-        if args.cohort or args.collection is not None:
-            source = (store.load(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
-        folder = folder_of(source)
         planned = [protocols.DATASETS[key] for key in asked or protocols.DATASETS]
         specs = name_fits(planned, rows, preset.folds, args.seeds)
         asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
@@ -58,16 +57,16 @@ def run(args: argparse.Namespace, command: str) -> int:
         console.print_plan(out, specs, done, rows, f"{workers} on {device}", folder)
         return 0
 
+    ahead.look(folder, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
     file = args.cohort.resolve() if args.cohort else prepare(args, work / "cohorts", preset.nodules, workers, err)
     nodules = store.open_once(file)
     chosen = protocols.protocols_of(nodules, asked, rule)
-    fold_of = folds.assign_cohort(nodules, rule, preset.folds)
-    folder = places.writable(folder_of(nodules.source))
+    fold_of = folds.assign_cohort(nodules, {p.label_set for p in chosen}, rule, preset.folds)
     this = Experiment(
         folder=folder,
         identity=identity_of(nodules, fold_of, rule, name, preset, settings),
         rows=rows,
-        data=folds.fold_data(file, dict.fromkeys(p.label_set for p in chosen), rule, preset.folds),
+        data=folds.fold_data(file, protocols.LABEL_SETS, rule, fold_of),
         specs=name_fits(chosen, rows, preset.folds, args.seeds),
         preset=preset,
         device=device,
@@ -75,11 +74,11 @@ def run(args: argparse.Namespace, command: str) -> int:
     )
     found, unusable = this.read()
     missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
+    this = this.with_tower(missing, lambda tower: load_text_tower(tower).weights)
     if missing:
-        if any(rows[spec.method].reads_text for spec in missing):
-            load_text_tower(preset.text_tower)
         this.check_settings()
-        this.run.start(command, RunMetadata(versions(), device, commit(), nodules.provenance))
+        metadata = RunMetadata(versions(), device, commit(), nodules.provenance)
+        this.run.start(command, metadata, chosen, this.text_weights)
         console.print_warnings(err, this.set_aside(unusable))
         store.write_csv(nodules, folder / "cohort.csv", rule, fold_of)
         with screen.progress(err, "Training", "fits") as advance:
@@ -87,9 +86,10 @@ def run(args: argparse.Namespace, command: str) -> int:
         found, _ = this.read()
     if None not in found.values():
         this.run.finish(chosen)
-
-    rests_on = origin.Origin(nodules, this.identity, protocols.LABEL_RULES[rule], args.seeds, list(rows.values()))
-    tables = tables_of(chosen, rows, found, preset.folds)
+    shown, everything, left_out = this.with_earlier(found, known)
+    console.print_warnings(err, left_out)
+    rests_on = origin.Origin(nodules, this.identity, protocols.LABEL_RULES[rule], everything, shown, this.text_weights)
+    tables = tables_of(this.run.with_earlier(chosen), shown, everything, preset.folds)
     origin.write_tables(folder, tables, rests_on)  # first: the screen may fail
     console.print_tables(out, rests_on.notes(), tables.values(), rests_on.tag())
     return console.print_end(out, err, folder, found)
@@ -105,8 +105,7 @@ def prepare(args: argparse.Namespace, work: Path, sample: int | None, workers: i
             collection = datasets.open_source(args.source, work, **given, progress=advance)
     with screen.progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
         file = cohort.prepare(collection, work, sample=sample, workers=max(1, workers), progress=advance)
-    if (came := store.open_once(file).provenance.preparation) is not None:
-        console.print_preparation(err, came)
+    console.print_preparation(err, store.open_once(file).provenance.preparation)
     return file
 
 

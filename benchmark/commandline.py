@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmark.contracts import InputError
+from benchmark.places import expanded
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +45,7 @@ def positive(text: str) -> float:
 
 def path(text: str) -> Path:
     """Convert a path, for argparse; `~` is the user's home."""
-    return Path(text).expanduser()
+    return expanded(text)
 
 
 def parse(command: Sequence[str]) -> argparse.Namespace:

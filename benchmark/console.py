@@ -26,8 +26,10 @@ class Style(TypedDict):
     padding: tuple[int, int] | tuple[int, int, int, int]
 
 
-def print_preparation(console: Console, came: Preparation, shown: int = 10) -> None:
-    """Print what came of a download."""
+def print_preparation(console: Console, came: Preparation | None, shown: int = 10) -> None:
+    """Print what came of a download; nothing where there was none."""
+    if came is None:
+        return
     table = rich.table.Table("What", "Number", title="The download", box=box.SIMPLE_HEAD, **_LEFT)
     counts = {f"series {name}": count for name, count in came.series.items()}
     counts |= {"nodules in the collection": came.known, "nodules made": came.made}

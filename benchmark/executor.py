@@ -54,7 +54,7 @@ def execute(
         from distributed import CancelledError, KilledWorker, as_completed
         from distributed.comm.core import CommClosedError
 
-        _probe(client, work, scheduler, patience_s)
+        _probe(client, work.__module__, scheduler, patience_s)
         futures = dict(zip(client.map(work, jobs, pure=False), jobs, strict=True))
         for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
             try:
@@ -67,6 +67,16 @@ def execute(
                     f"{where} was lost; what is finished is kept, the same command goes on from there"
                 ) from error
             yield futures.pop(future), result
+
+
+def probe(scheduler: str, patience_s: float = 60.0) -> None:
+    """See that a scheduler answers and has workers that can import the project.
+
+    Raises:
+        InputError: It does not, or they cannot.
+    """
+    with _client(0, scheduler) as client:
+        _probe(client, __name__, scheduler, patience_s)
 
 
 @contextmanager
@@ -124,7 +134,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator["Client"]:
             yield client
 
 
-def _probe(client: "Client", work: Callable[[Job], Result], scheduler: str | None, patience_s: float) -> None:
+def _probe(client: "Client", module: str, scheduler: str | None, patience_s: float) -> None:
     """See that there is a worker, and that all of them can import the project.
 
     Raises:
@@ -137,7 +147,7 @@ def _probe(client: "Client", work: Callable[[Job], Result], scheduler: str | Non
     except TimeoutError as error:
         raise InputError(f"{where} has had no worker for {patience_s:g} s; {remedy}") from error
     try:
-        client.run(_import, work.__module__)
+        client.run(_import, module)
     except Exception as error:  # whatever importing raises there
         raise InputError(
             f"a worker of {where} cannot import the project ({_first_line(error)}): start workers with PYTHONPATH set "

@@ -7,16 +7,15 @@ from functools import cached_property
 from pathlib import Path
 
 import msgspec
-import torch
 
-from benchmark import plugins
-from benchmark.contracts import FoldData, InputError, Protocol, Row, Unsupported
-from benchmark.executor import execute, worker_device
-from benchmark.identity import Identity, code_of, fit_key
+from benchmark.contracts import FoldData, InputError, Protocol, Row, TextTowerSpec, TextWeights, Unsupported
+from benchmark.executor import execute
+from benchmark.identity import Identity, fit_key, without_file
+from benchmark.job import Job
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
 from benchmark.run import Run
-from benchmark.runner import Setup, run_fit, task_of
+from benchmark.runner import task_of
 
 
 def name_fits(protocols: Sequence[Protocol], rows: Mapping[str, Row], folds: int, seeds: int) -> list[FitSpec]:
@@ -35,42 +34,6 @@ def name_fits(protocols: Sequence[Protocol], rows: Mapping[str, Row], folds: int
     ]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One fit as it travels to a worker: the plugins that must be loaded before the rest can be unpacked."""
-
-    plugins: tuple[Path, ...]
-    spec: FitSpec
-    key: str
-    packed: bytes
-
-    def run(self) -> str:
-        """Make the fit, in whatever process; return the status of its record.
-
-        Raises:
-            InputError: This process has other code than the one that planned the run.
-        """
-        plugins.load(self.plugins)
-        folder, identity, row, data, preset, device = pickle.loads(self.packed)
-        if fit_key(identity, row, _code_here(row)) != self.key:
-            raise InputError(
-                f"the code of {row.title} was changed while the run was under way; what is finished is kept, run the "
-                "same command again"
-            )
-        setup = Setup(preset, torch.device(worker_device(device)), self.key)
-        return run_fit(Run(folder, identity), self.spec, row, data, setup).status
-
-
-_CODE: dict[object, str] = {}
-
-
-def _code_here(row: Row) -> str:
-    """Return the hash of a row's code as it was when this process first needed it, which is what the process runs."""
-    if row.make not in _CODE:
-        _CODE[row.make] = code_of(row)
-    return _CODE[row.make]
-
-
 @dataclass(frozen=True, eq=False)
 class Experiment:
     """The fits of a run.
@@ -84,6 +47,7 @@ class Experiment:
         preset: How to train.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
         plugins: Files that define some of the rows.
+        loaded: The text tower's weights, if this process has loaded them; else the run says what it began with.
     """
 
     folder: Path
@@ -94,6 +58,7 @@ class Experiment:
     preset: Preset
     device: str
     plugins: tuple[Path, ...] = ()
+    loaded: TextWeights | None = None
 
     @cached_property
     def run(self) -> Run:
@@ -105,9 +70,36 @@ class Experiment:
         return Run(self.folder.resolve(), self.identity)
 
     @cached_property
+    def text_weights(self) -> TextWeights | None:
+        """What the rows that read text are made with.
+
+        Raises:
+            InputError: The run began with others than were loaded.
+        """
+        return self.run.text_weights(self.loaded)
+
+    @cached_property
     def keys(self) -> dict[str, str]:
         """What each row's records must have been made by."""
-        return {key: fit_key(self.identity, row) for key, row in self.rows.items()}
+        return {key: self._key(row) for key, row in self.rows.items()}
+
+    def _key(self, row: Row) -> str:
+        return fit_key(self.identity, row, weights=hash_of(self.text_weights))
+
+    def with_tower(
+        self, missing: Sequence[FitSpec], load: Callable[[TextTowerSpec], TextWeights | None]
+    ) -> "Experiment":
+        """Return the experiment with the text tower loaded, where a missing fit reads it or its file was named.
+
+        Raises:
+            InputError: It cannot be loaded, or the run began with other weights.
+        """
+        is_named = self.preset.text_tower.path is not None
+        if not any(self.rows[key].reads_text for key in (self.rows if is_named else {s.method for s in missing})):
+            return self
+        made = replace(self, loaded=load(self.preset.text_tower))
+        made.run.text_weights(made.loaded)
+        return made
 
     def read(self) -> tuple[Found, dict[FitSpec, str]]:
         """Return every wanted fit's record, and why a record that is there cannot be used."""
@@ -121,6 +113,35 @@ class Experiment:
                 found[spec] = None
                 unusable[spec] = str(error)
         return found, unusable
+
+    def with_earlier(self, found: Found, known: Mapping[str, Row]) -> tuple[dict[str, Row], Found, list[str]]:
+        """Add what earlier calls made in this folder, so that a call for less takes nothing out of the tables.
+
+        Args:
+            found: The wanted fits' records.
+            known: All rows that there are, in table order.
+
+        Returns:
+            The rows that have a record, in table order; all records; and what to tell of those that cannot be used.
+        """
+        everything, left_out = dict(found), dict[FitSpec, str]()
+        digests = {name: data.digest for name, data in self.data.items()}
+        rows = {key: self.rows.get(key, row) for key, row in known.items()}
+        for spec in [spec for spec in self.run.specs() if spec not in found]:
+            digest = digests.get((spec.label_set, spec.fold))
+            if spec.method not in rows or digest is None:
+                left_out[spec] = "not known to this call; the row of a plugin wants its --plugin"
+                continue
+            try:
+                everything[spec] = self.run.read(spec, self._key(rows[spec.method]), digest)
+            except Unusable as error:
+                left_out[spec] = f"{error}; name it with --methods to make it anew"
+        there = {spec.method for spec in everything}
+        told = [
+            f"not in the tables: earlier fits of {', '.join(sorted({spec.method for spec in specs}))}, {reason}"
+            for reason, specs in by_reason(left_out).items()
+        ]
+        return {key: row for key, row in rows.items() if key in there}, everything, told
 
     def train(
         self, missing: Sequence[FitSpec], workers: int, scheduler: str | None, now: Callable[[int, int, str], None]
@@ -149,7 +170,7 @@ class Experiment:
             InputError: A method refuses its hyperparameters.
         """
         for key in dict.fromkeys(name.partition(".")[0] for name in self.identity.settings):
-            for data in {data.label_set: data for data in self.data.values()}.values():
+            for data in {spec.label_set: self.data[spec.label_set, spec.fold] for spec in self.specs}.values():
                 try:
                     self.rows[key].build(task_of(data, self.preset))
                 except Unsupported:  # its footnote says so
@@ -167,16 +188,22 @@ class Experiment:
         return told
 
     def _jobs(self, specs: Sequence[FitSpec]) -> Iterator[Job]:
+        preset = replace(self.preset, text_tower=replace(self.preset.text_tower, weights=hash_of(self.text_weights)))
         for spec in specs:
             data = self.data[spec.label_set, spec.fold]
             row = self.rows[spec.method]
-            content = self.run.folder, self.identity, row, data, self.preset, self.device
+            content = self.run.folder, self.identity, row, data, preset, self.device
             try:
                 packed = pickle.dumps(content)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 where = "define its class at the top level of its file"
                 raise InputError(f"the row {row.key} cannot travel to a worker ({error}): {where}") from error
             yield Job(self.plugins, spec, self.keys[row.key], packed)
+
+
+def hash_of(weights: TextWeights | None) -> str:
+    """Return the hash of a text tower's weights; empty where no file gave them."""
+    return weights.sha256 if weights else ""
 
 
 def done_fits(
@@ -198,9 +225,9 @@ def done_fits(
         return set()
     stored = Run.open(folder).identity
     parts = {"recipe": preset.recipe, "encoder": preset.encoder, "folds": preset.folds}
-    tower = replace(preset.text_tower, path=None)
+    tower = without_file(preset.text_tower)
     run = Run(folder, msgspec.convert(vars(stored) | parts | {"text_tower": tower} | dict(asked), Identity))
-    keys = {key: fit_key(run.identity, row) for key, row in rows.items()}
+    keys = {key: fit_key(run.identity, row, weights=hash_of(run.text_weights())) for key, row in rows.items()}
     done = set()
     for spec in specs:
         try:

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from jaxtyping import Int
+from msgspec import Meta
 
 from benchmark.contracts import Cohort, EncoderSpec, InputError, Json, Row, TextTowerSpec
 from benchmark.files import code_hash, sha256
@@ -41,7 +43,7 @@ class Identity:
         preset: Name of the preset, or of the user's file, and what the command line changed of its recipe.
         recipe: Optimiser settings.
         encoder: The image encoder.
-        text_tower: The text tower, without the place of its file.
+        text_tower: The text tower, without its file and the hash of that, which only rows that read text depend on.
         settings: Hyperparameters changed by `--set`, e.g. `{"clip_lung.alpha": 0.5}`.
     """
 
@@ -50,7 +52,7 @@ class Identity:
     cohort: str
     nodules: int
     label_rule: str
-    folds: int
+    folds: Annotated[int, Meta(ge=2)]
     fold_assignment: str
     preset: str
     recipe: Recipe
@@ -58,10 +60,10 @@ class Identity:
     text_tower: TextTowerSpec
     settings: dict[str, Json]
 
-    def plain(self) -> dict[str, Json]:
-        """Return it as JSON has it."""
-        tower = {name: value for name, value in vars(self.text_tower).items() if name != "path"}
-        return _plain(vars(self) | {"text_tower": tower})
+    def plain(self, weights: str = "") -> dict[str, Json]:
+        """Return it as JSON has it, with the hash of the text tower's weights where a file gave them."""
+        tower = {name: value for name, value in vars(self.text_tower).items() if name not in ("path", "weights")}
+        return _plain(vars(self) | {"text_tower": tower | ({"weights": weights} if weights else {})})
 
 
 def identity_of(
@@ -84,21 +86,29 @@ def identity_of(
         preset=preset_name,
         recipe=preset.recipe,
         encoder=preset.encoder,
-        text_tower=replace(preset.text_tower, path=None),
+        text_tower=without_file(preset.text_tower),
         settings=dict(settings),
     )
 
 
-def fit_key(identity: Identity, row: Row, code: str | None = None) -> str:
+def without_file(tower: TextTowerSpec) -> TextTowerSpec:
+    """Return what a text tower is, wherever its weights come from."""
+    return replace(tower, path=None, weights="")
+
+
+def fit_key(identity: Identity, row: Row, code: str | None = None, weights: str = "") -> str:
     """Return the hash of all that decides the results of a row's fits, but for its fold data and seed.
 
     Args:
         identity: Of the run.
         row: What is made.
         code: Hash of its code; None reads the files as they are now.
+        weights: Hash of the text tower's weights, which only a row that reads text depends on; empty if no file
+            gave them.
     """
     code = code_of(row) if code is None else code
-    return sha256(msgspec.json.encode([identity, plain_settings(row), code], order="sorted"))
+    read = weights if row.reads_text else ""
+    return sha256(msgspec.json.encode([identity, plain_settings(row), read, code], order="sorted"))
 
 
 def plain_settings(row: Row) -> dict[str, Json]:

@@ -1,13 +1,15 @@
 """What a run says about itself at the head of every table, and the files that it leaves."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.contracts import Cohort, Json, Row
+from benchmark.contracts import Cohort, Json, Row, TextWeights
 from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
+from benchmark.records import Found
 from benchmark.render import csv_text, latex, markdown
 from benchmark.tables import Table
 
@@ -20,20 +22,36 @@ class Origin:
         cohort: The nodules.
         identity: What all fits of the run share.
         rule_note: How a class is made from the mean malignancy.
-        seeds: Trainings per fold.
-        rows: What stands in the tables.
+        found: The records that the tables are made of.
+        rows: What stands in the tables, by key.
+        text_weights: What a file gave the text tower; None for random weights.
     """
 
     cohort: Cohort
     identity: Identity
     rule_note: str
-    seeds: int
-    rows: Sequence[Row]
+    found: Found
+    rows: Mapping[str, Row]
+    text_weights: TextWeights | None = None
 
     @property
     def reads_text(self) -> bool:
         """Whether a row uses the text tower."""
-        return any(row.reads_text for row in self.rows)
+        return any(row.reads_text for row in self.rows.values())
+
+    @property
+    def tower(self) -> str:
+        """What the text tower is, in short."""
+        if self.identity.text_tower.name == "random":
+            return "random weights"
+        return self.text_weights.title if self.text_weights else "not read"
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """The fewest and the most trainings that a method has on a fold."""
+        trained = [s for s, record in self.found.items() if record is not None and record.kind != "reference"]
+        counts = Counter((spec.label_set, spec.method, spec.fold) for spec in trained).values()
+        return min(counts, default=1), max(counts, default=1)
 
     def notes(self) -> list[str]:
         """Say what the numbers are, for the head of every table."""
@@ -58,8 +76,8 @@ class Origin:
                 "Text tower: random weights. Rows that read text show what their losses do, "
                 "not what CLIP knows of language."
             )
-        elif self.reads_text:
-            notes.append("Text tower: OpenAI's CLIP ViT-B/16, frozen.")
+        elif self.reads_text and self.text_weights:
+            notes.append(f"Text tower: {self.text_weights.title}, frozen.")
         rule = f"label rule {self.identity.label_rule!r}: {self.rule_note}"
         if (cohort.given_labels >= 0).all():
             rule = "classes as the collection gives them"
@@ -67,7 +85,8 @@ class Origin:
             f"{len(cohort):,} nodules of {len(set(cohort.patient_ids)):,} patients; {rule}; "
             f"cohort {self.identity.cohort[:12]}."
         )
-        of_seeds = f" of {self.seeds} seeds each" if self.seeds > 1 else ""
+        fewest, most = self.seeds
+        of_seeds = f" of {fewest} to {most} seeds each" if fewest < most else f" of {most} seeds each" * (most > 1)
         notes.append(
             f"Percent, mean ± sample standard deviation (ddof=1) over {self.identity.folds} patient-disjoint "
             f"folds{of_seeds}; bold: best of the methods."
@@ -76,7 +95,7 @@ class Origin:
 
     def tag(self) -> str:
         """Return the shortest honest description, for places without room for the notes."""
-        tower = f", {self.identity.text_tower.name} text tower" if self.reads_text else ""
+        tower = f", text tower: {self.tower}" if self.reads_text else ""
         return f"{self.cohort.source}, preset {self.identity.preset}{tower}"
 
     def columns(self) -> dict[str, str]:
@@ -84,7 +103,7 @@ class Origin:
         return {
             "source": self.cohort.source,
             "preset": self.identity.preset,
-            "text_tower": self.identity.text_tower.name,
+            "text_tower": self.tower,
             "label_rule": self.identity.label_rule,
             "cohort": self.identity.cohort,
         }

@@ -22,13 +22,25 @@ def work_folder(asked: Path | None) -> Path:
     Raises:
         InputError: Nothing can be written to what was asked for.
     """
-    named = asked or (Path(os.environ[VARIABLE]).expanduser() if os.environ.get(VARIABLE) else None)
+    named = asked or (expanded(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     if named is not None:
         return writable(named)
     try:
         return writable(ROOT / "results")
     except InputError:
         return writable(platformdirs.user_cache_path("lung-nodule-benchmark"))
+
+
+def expanded(text: str) -> Path:
+    """Return a path; `~` is the user's home, `~somebody` somebody's.
+
+    Raises:
+        InputError: There is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"the path {text!r} begins with the home of a user who is not known here") from error
 
 
 def writable(folder: Path) -> Path:

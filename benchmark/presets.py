@@ -12,6 +12,7 @@ import msgspec
 
 from benchmark.choose import choose
 from benchmark.contracts import InputError, Json, Row, Setting, TextTowerSpec
+from benchmark.places import expanded
 from benchmark.recipe import PRESETS, Preset
 from benchmark.tomlfile import TomlFile, plain
 
@@ -47,7 +48,7 @@ def resolve(name: str, device: str, changes: Changes) -> tuple[str, Preset]:
     if name == "auto":
         name = "paper" if device.startswith("cuda") else "quick"
     if name.endswith(".toml"):
-        preset, name = read(Path(name).expanduser()), Path(name).stem
+        preset, name = read(expanded(name)), Path(name).stem
         if name in (*PRESETS, "auto"):
             raise InputError(f"a preset file may not be called {name}.toml, like the built-in preset; rename it")
     else:
@@ -70,7 +71,7 @@ def _tower(name: str, preset: Preset) -> TextTowerSpec:
         if preset.text_tower.name == "random":
             return preset.text_tower
         return TextTowerSpec(name="random", width=preset.encoder.width)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         raise InputError(f"--text-tower {name!r} is neither 'openai', 'random' nor a file")
     return TextTowerSpec(name="openai", path=str(path.resolve()))

@@ -5,22 +5,27 @@ methods: they read what a method may not (ratings of the test nodules), and no g
 nodules reach none.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import Float, Int
 
 from benchmark.contracts import Columns, Row, Unsupported
 
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+
 Proba = Float[np.ndarray, "test classes"]
 Labels = Int[np.ndarray, " train"]
 
 
-def majority(train: Columns, test: Columns, labels: Labels, seed: int) -> Proba:
+def majority(train: Columns, test: Columns, labels: Labels, num_classes: int, seed: int) -> Proba:
     """Give every nodule the training set's class frequencies."""
-    frequencies = np.bincount(labels) / len(labels)
+    frequencies = np.bincount(labels, minlength=num_classes) / len(labels)
     return np.tile(frequencies, (len(test), 1))
 
 
-def log_diameter(train: Columns, test: Columns, labels: Labels, seed: int) -> Proba:
+def log_diameter(train: Columns, test: Columns, labels: Labels, num_classes: int, seed: int) -> Proba:
     """Regress the class on the logarithm of the diameter, standardised, by multinomial logistic regression.
 
     Raises:
@@ -33,11 +38,11 @@ def log_diameter(train: Columns, test: Columns, labels: Labels, seed: int) -> Pr
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    model.fit(np.log(train.diameter_mm)[:, None], labels)
-    return np.asarray(model.predict_proba(np.log(test.diameter_mm)[:, None]))
+    sizes_train, sizes_test = np.log(train.diameter_mm)[:, None], np.log(test.diameter_mm)[:, None]
+    return _over_all_classes(model, sizes_train, sizes_test, labels, num_classes)
 
 
-def ratings_forest(train: Columns, test: Columns, labels: Labels, seed: int) -> Proba:
+def ratings_forest(train: Columns, test: Columns, labels: Labels, num_classes: int, seed: int) -> Proba:
     """Grow a random forest on the mean ratings, the test nodules' own included (scikit-learn's defaults).
 
     Raises:
@@ -48,7 +53,21 @@ def ratings_forest(train: Columns, test: Columns, labels: Labels, seed: int) -> 
     from sklearn.ensemble import RandomForestClassifier
 
     model = RandomForestClassifier(random_state=seed)
-    return np.asarray(model.fit(train.ratings, labels).predict_proba(test.ratings))
+    return _over_all_classes(model, train.ratings, test.ratings, labels, num_classes)
+
+
+def _over_all_classes(
+    model: "ClassifierMixin",
+    train: Float[np.ndarray, "train features"],
+    test: Float[np.ndarray, "test features"],
+    labels: Labels,
+    num_classes: int,
+) -> Proba:
+    """Fit a classifier and return the test probabilities; a class without a training nodule has probability zero."""
+    classes = np.unique(labels)
+    proba = np.zeros((len(test), num_classes))
+    proba[:, classes] = model.fit(train, labels).predict_proba(test) if len(classes) > 1 else 1.0
+    return proba
 
 
 ROWS: dict[str, Row] = {

@@ -1,62 +1,29 @@
 """A run: the folder of fits that share one identity. A record on disk is the truth; what is not there was not done.
 
 It holds `run.json` (what makes its fits comparable), `fits/<label set>/<row>/fold<f>-seed<s>.json`, one file a fit,
-and `aside/`, the records that could not be used. `run.json` has protocols once every fit that was asked for has its
-record, and not before.
+and `aside/`, the records that could not be used. `run.json` says finished once every fit that was asked for has its
+record, and not before. A call adds to a run and takes nothing away: protocols that were asked for once stay its own.
 """
 
+import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from dataclasses import replace as changed
 from pathlib import Path
 
 import msgspec
 
-from benchmark.contracts import InputError, Json, Protocol, Provenance
+from benchmark.contracts import InputError, Protocol, TextWeights
 from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
 from benchmark.records import FitRecord, FitSpec, Unusable
+from benchmark.runfile import DIGITS, RunFile, RunMetadata, differing, load, refuse
 
-_DIGITS = 12  # of a hash, in print
 _MEANS = {
     "cohort": ": the nodules, their voxels or what is known of them",
     "fold_assignment": ": another nodule in some fold",
 }
-
-
-@dataclass(frozen=True)
-class RunMetadata:
-    """What was true when a run was last started.
-
-    Attributes:
-        versions: Of Python and the packages.
-        device: What it trains on.
-        commit: Git commit of the code.
-        provenance: What made the cohort.
-    """
-
-    versions: dict[str, str]
-    device: str
-    commit: str
-    provenance: Provenance
-
-
-@dataclass(frozen=True)
-class RunFile:
-    """What `run.json` holds.
-
-    Attributes:
-        identity: What all fits share.
-        metadata: What was true at the last start.
-        commands: Every command line that worked on the run.
-        protocols: How to score it; empty while it is unfinished.
-    """
-
-    identity: Identity
-    metadata: RunMetadata
-    commands: list[str]
-    protocols: list[Protocol] = field(default_factory=list)
 
 
 class Run:
@@ -74,7 +41,7 @@ class Run:
             if (folder / "fits").exists():
                 raise InputError(f"{folder} holds fits but no run.json; give another folder with --out")
             return
-        stored = _read(self._file).identity
+        stored = load(self._file).identity
         for name in (f.name for f in fields(Identity)):
             there, now = getattr(stored, name), getattr(identity, name)
             if there != now:
@@ -95,20 +62,59 @@ class Run:
             raise InputError(
                 f"{folder} holds no run.json; give the folder of a run, such as results/runs/quick-phantom-published"
             )
-        return cls(folder, _read(folder / "run.json").identity)
+        return cls(folder, load(folder / "run.json").identity)
 
-    def start(self, command: str, metadata: RunMetadata) -> None:
-        """Write run.json, adding this command to those that the folder has seen; the run is unfinished again."""
-        commands = _read(self._file).commands if self._file.exists() else []
-        self._write(RunFile(self.identity, metadata, [*commands, command]))
+    def start(
+        self,
+        command: str,
+        metadata: RunMetadata,
+        protocols: Iterable[Protocol] = (),
+        text_weights: TextWeights | None = None,
+    ) -> None:
+        """Write run.json, adding this command to those that the folder has seen; the run is unfinished again.
+
+        Raises:
+            InputError: The run's rows that read text were made with other weights.
+        """
+        commands = load(self._file).commands if self._file.exists() else []
+        self._write(
+            RunFile(
+                self.identity,
+                metadata,
+                [*commands, command],
+                self.with_earlier(protocols),
+                text_weights=self.text_weights(text_weights),
+            )
+        )
 
     def finish(self, protocols: Iterable[Protocol]) -> None:
         """Note that every fit asked for has its record, and the protocols by which to score them."""
-        self._write(changed(_read(self._file), protocols=list(protocols)))
+        self._write(changed(load(self._file), protocols=self.with_earlier(protocols), finished=True))
+
+    def with_earlier(self, protocols: Iterable[Protocol]) -> list[Protocol]:
+        """Return the protocols with those that earlier calls asked for."""
+        earlier = load(self._file).protocols if self._file.exists() else []
+        return sorted({p.key: p for p in (*earlier, *protocols)}.values(), key=lambda protocol: protocol.key)
+
+    def text_weights(self, now: TextWeights | None = None) -> TextWeights | None:
+        """Return what the rows that read text are made with: what the run began with, else what there is now.
+
+        Raises:
+            InputError: These are two.
+        """
+        begun = load(self._file).text_weights if self._file.exists() else None
+        if begun is None or now is None:
+            return begun or now
+        if begun.sha256 != now.sha256:
+            raise InputError(
+                f"{self.folder} holds a run whose text tower has {begun.title}, hash {begun.sha256[:DIGITS]}, and "
+                f"those given have {now.sha256[:DIGITS]}; give the same file, or another folder with --out"
+            )
+        return begun if begun.published else now
 
     def metadata(self) -> RunMetadata:
         """Return what was noted when the run was last started."""
-        return _read(self._file).metadata
+        return load(self._file).metadata
 
     def protocols(self) -> list[Protocol]:
         """Return the protocols by which to score a finished run.
@@ -116,22 +122,24 @@ class Run:
         Raises:
             InputError: The run is not finished.
         """
-        content = _read(self._file)
-        if not content.protocols:
+        content = load(self._file)
+        if not content.finished:
             command = content.commands[-1] if content.commands else "the command that made it"
-            raise InputError(
-                f"{self._file}, key protocols: missing, so the run is half done; finish it with: {command}"
-            )
+            raise InputError(f"{self._file} does not say finished, so the run is half done; finish it with: {command}")
         return content.protocols
 
     def specs(self) -> list[FitSpec]:
-        """Return the fits that have a record, in the order of their paths."""
+        """Return the fits that have a record, in the order of their paths.
+
+        Raises:
+            InputError: The folder of the fits cannot be read.
+        """
         found = []
-        for path in sorted((self.folder / "fits").glob("*/*/*.json")):
-            if match := re.fullmatch(r"fold(\d+)-seed(\d+)\.json", path.name):
-                label_set, method = path.parts[-3:-1]
-                found.append(FitSpec(label_set, method, int(match[1]), int(match[2])))
-        return found
+        for folder, _, files in os.walk(self.folder / "fits", onerror=_refuse_unless_missing, followlinks=True):
+            label_set, method = Path(folder).parts[-2:]
+            matches = [re.fullmatch(r"fold(\d+)-seed(\d+)\.json", name) for name in files]
+            found += [FitSpec(label_set, method, int(match[1]), int(match[2])) for match in matches if match]
+        return sorted(found, key=lambda spec: spec.path())
 
     def path(self, spec: FitSpec) -> Path:
         """Return where a fit's record stands, or will."""
@@ -151,11 +159,14 @@ class Run:
 
         Raises:
             Unusable: The file is damaged or edited, belongs to another run or fit, or was made by other code.
+            InputError: It cannot be read.
         """
         try:
             content = self.path(spec).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            refuse(error)
         record = FitRecord.from_bytes(content)
         if record.spec != spec or record.identity != self.identity:
             raise Unusable("of another run or fit")
@@ -177,19 +188,6 @@ class Run:
         write_atomically(self._file, msgspec.json.format(msgspec.json.encode(content), indent=1))
 
 
-def _read(file: Path) -> RunFile:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=RunFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{file} is damaged, or of another version of this suite ({error}); give another folder with --out"
-        ) from error
-
-
-def differing(there: object, now: object) -> str:
-    """Say how two values differ, naming only the parts that do."""
-    old, new = (msgspec.to_builtins(value) for value in (there, now))
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts: dict[str, Json] = {**old, **new}
-        return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} now" for k in parts if old.get(k) != new.get(k))
-    return f"{str(there)[:_DIGITS]} there, {str(now)[:_DIGITS]} now"
+def _refuse_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # what is not there was not done
+        refuse(error)

@@ -15,7 +15,7 @@ from benchmark.identity import commit, plain_settings
 from benchmark.recipe import Preset
 from benchmark.records import FitRecord, FitSpec, Metadata, Unusable, versions
 from benchmark.run import Run
-from benchmark.trainer import fit, predict
+from benchmark.trainer import checked, fit, predict
 
 Proba = Float[np.ndarray, "nodules classes"]
 
@@ -106,7 +106,8 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
     """Return the test fold's probabilities, and how they came about."""
     seed, preset, device = seed_of(spec), setup.preset, setup.device
     if row.reference is not None:
-        return row.reference(data.columns(data.train), data.columns(data.test), data.train_labels, seed), metadata
+        parts, classes = (data.columns(data.train), data.columns(data.test)), len(data.class_names)
+        return checked(row.reference(*parts, data.train_labels, classes, seed), len(data.test), classes), metadata
     deterministic()
     torch.manual_seed(seed)
     cohort, window = data.cohort(), preset.recipe.window_hu

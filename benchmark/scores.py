@@ -4,7 +4,7 @@ A section is a protocol under one decision rule. A score of a row on a section i
 averaged first: seeds of a fold share its test set, so they are repeats and not further evidence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -119,6 +119,21 @@ def by_fold(records: Sequence[FitRecord], section: Section) -> dict[str, dict[in
 def scores_of(records: Sequence[FitRecord], section: Section) -> dict[str, Score]:
     """Return every score of a row's records on a section, by metric; empty where no fit is finished."""
     return {metric: Score.of(reached) for metric, reached in by_fold(records, section).items()}
+
+
+def share_tested(records: Iterable[FitRecord], section: Section) -> float:
+    """Return which part of a label set's nodules a section tests: those of its protocol's test classes.
+
+    All nodules of a label set are dealt to k folds, so a fold tests share / (k - 1) of what it trains on, on average:
+    the n_test / n_train of Nadeau and Bengio's correction.
+
+    Args:
+        records: Of the label set, of any rows.
+        section: What is tested.
+    """
+    of_fold = {record.spec.fold: record.labels for record in records if record.status == "done"}
+    labels = np.concatenate(list(of_fold.values())) if of_fold else np.empty(0)
+    return float(np.isin(labels, section.protocol.test_classes).mean()) if len(labels) else 1.0
 
 
 def metric_title(metric: str) -> str:

@@ -9,11 +9,12 @@ import numpy as np
 
 from benchmark.contracts import Protocol, Row
 from benchmark.records import FitRecord, Found
-from benchmark.scores import Score, Section, metric_title, scores_of, sections_of
+from benchmark.scores import Score, Section, metric_title, scores_of, sections_of, share_tested
 from benchmark.statistics import corrected_t_test, holm, smallest_detectable_difference
 
 COMPARISON = ("Method", "Difference", "Smallest detectable", "p (Holm)")
 LAYOUT = (("table1", "Table 1", ("A",)), ("table2", "Table 2", ("B", "C")))
+_ALPHA = 0.05
 ABLATION_TITLE = "Table 3: losses of CLIP-Lung (cross-entropy is in every row)"
 
 
@@ -137,10 +138,18 @@ def cells(line: Line, section: Section) -> dict[str, Score]:
     return scores_of(line.records.get(section.protocol.label_set, ()), section)
 
 
-def best(lines: Sequence[Line], column: Column) -> float:
-    """Return the highest mean of a trained row, in percent as printed; NaN if there is none."""
-    scores = [cells(line, column.section).get(column.metric) for line in lines if line.is_trained]
-    means = [round(100 * score.mean, 1) for score in scores if score is not None]
+def competing(line: Line, column: Column, folds: int) -> float:
+    """Return the mean that may be the best of its column, in percent as printed: a method's, over every fold.
+
+    NaN where there is none: a mean over fewer folds is the result of another test.
+    """
+    score = cells(line, column.section).get(column.metric)
+    return round(100 * score.mean, 1) if line.is_trained and score and len(score.folds) == folds else math.nan
+
+
+def best(table: Table, column: Column) -> float:
+    """Return the highest mean that competes, in percent as printed; NaN if there is none."""
+    means = [competing(line, column, table.folds) for line in table.lines]
     return max((mean for mean in means if not math.isnan(mean)), default=math.nan)
 
 
@@ -156,14 +165,14 @@ def printed(score: Score | None, folds: int) -> str:
 
 def grid(table: Table, block: Block, bold: tuple[str, str]) -> list[list[str]]:
     """Return a block's body as printed cells, line by line, each column's best between the `bold` marks."""
-    top = {column: best(table.lines, column) for column in block.columns}
+    top = {column: best(table, column) for column in block.columns}
     body = []
     for line in table.lines:
         texts = []
         for column in block.columns:
             score = cells(line, column.section).get(column.metric)
             text = printed(score, table.folds)
-            is_best = line.is_trained and score is not None and round(100 * score.mean, 1) == top[column]
+            is_best = competing(line, column, table.folds) == top[column]
             texts.append(f"{bold[0]}{text}{bold[1]}" if is_best else text)
         body.append(texts)
     return body
@@ -176,37 +185,48 @@ def footnotes(table: Table) -> list[str]:
         for label_set in dict.fromkeys(section.protocol.label_set for section in table.sections):
             of_set = (s.protocol.title for s in table.sections if s.protocol.label_set == label_set)
             titles = ", ".join(dict.fromkeys(of_set))
-            missed = [r for r in line.records.get(label_set, ()) if r.status != "done"]
+            records = line.records.get(label_set, ())
+            if absent := sorted(set(range(table.folds)) - {record.spec.fold for record in records}):
+                which = _folds(absent) if len(absent) < table.folds else "every fold"
+                notes.append(f"{line.title} on {titles}: {which} still to be made")
+            missed = [r for r in records if r.status != "done"]
             for reason in dict.fromkeys(r.reason for r in missed):
                 folds = sorted({r.spec.fold for r in missed if r.reason == reason})
-                where = f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"
                 status = next(r.status for r in missed if r.reason == reason)
-                what = "does not apply" if status == "unsupported" else f"failed on {where}"
+                what = "does not apply" if status == "unsupported" else f"failed on {_folds(folds)}"
                 notes.append(f"{line.title} on {titles} {what}: {reason}")
     return notes
+
+
+def _folds(numbers: Sequence[int]) -> str:
+    return f"fold{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 def differences(table: Table, section: Section) -> list[list[str]]:
     """Compare every trained row's accuracy with the first row's, fold by fold.
 
     Returns:
-        Lists of title, mean difference in points, smallest difference that these folds could have shown at
-        p < 0.05, and the p-value of the corrected resampled t-test, Holm-adjusted over the rows.
+        Lists of title, mean difference in points, smallest detectable difference, and the p-value of the corrected
+        resampled t-test, Holm-adjusted over the rows. Both speak of one test: the detectable difference is what
+        these folds need in Holm's first step, which tests at 0.05 / rows, so that the row of the smallest p-value
+        is below 0.05 just where its difference passes its detectable one.
     """
     trained = [line for line in table.lines if line.is_trained]
     base = _accuracy(trained[0], section) if trained else {}
-    test_over_train = 1 / (table.folds - 1)
-    compared, p_values = [], []
+    compared = []
     for line in trained[1:]:
         reached = _accuracy(line, section)
         common = sorted(reached.keys() & base.keys())
-        if len(common) < 2:
-            continue
-        delta = np.array([reached[fold] - base[fold] for fold in common])
-        least = smallest_detectable_difference(delta, test_over_train)
-        compared.append([line.title, f"{100 * delta.mean():+.1f}", f"{100 * least:.1f}"])
-        p_values.append(corrected_t_test(delta, test_over_train))
-    return [[*texts, f"{p:.3f}"] for texts, p in zip(compared, holm(p_values), strict=True)]
+        if len(common) > 1:
+            compared.append((line.title, np.array([reached[fold] - base[fold] for fold in common])))
+    of_set = [line.records.get(section.protocol.label_set, ()) for line in table.lines]
+    ratio = share_tested([record for records in of_set for record in records], section) / (table.folds - 1)
+    adjusted = holm([corrected_t_test(delta, ratio) for _, delta in compared])
+    least = [smallest_detectable_difference(delta, ratio, _ALPHA / len(compared)) for _, delta in compared]
+    return [
+        [title, f"{100 * delta.mean():+.1f}", f"{100 * needed:.1f}", f"{p:.3f}"]
+        for (title, delta), needed, p in zip(compared, least, adjusted, strict=True)
+    ]
 
 
 def _accuracy(line: Line, section: Section) -> dict[int, float]:

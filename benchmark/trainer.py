@@ -95,9 +95,18 @@ def predict(
     method.eval()
     with torch.no_grad():
         parts = [method.predict_proba(part) for part in torch.split(images, _EVAL_BATCH)]
-    proba: Float[np.ndarray, "nodules classes"] = torch.cat(parts).cpu().double().numpy()
-    if proba.shape != (len(images), num_classes):
-        raise TrainingFailed(f"predict_proba gave the shape {proba.shape}, not {(len(images), num_classes)}")
+    return checked(torch.cat(parts).cpu().double().numpy(), len(images), num_classes)
+
+
+def checked(proba: np.ndarray, nodules: int, num_classes: int) -> Float[np.ndarray, "nodules classes"]:
+    """Return probabilities if that is what they are, whoever gave them.
+
+    Raises:
+        TrainingFailed: Not a row per nodule and a column per class; or a probability is not finite, or a row does
+            not sum to one.
+    """
+    if proba.shape != (nodules, num_classes):
+        raise TrainingFailed(f"the predicted probabilities have the shape {proba.shape}, not {(nodules, num_classes)}")
     if not np.isfinite(proba).all():
         raise TrainingFailed("a predicted probability is not finite")
     if (proba < 0).any() or np.abs(proba.sum(axis=1) - 1).max() > 1e-4:

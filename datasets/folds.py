@@ -1,6 +1,7 @@
 """Folds: patient-disjoint and class-stratified, one assignment for all label sets; and what each fit is given."""
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,85 +11,93 @@ from benchmark.contracts import Cohort, FoldData, InputError
 from datasets import store
 from datasets.protocols import LABEL_SETS, labels
 
+_SEEDS = 50  # tried in turn; patients that are alike are few, so that more give little else
+_MOST_TOLD = 20  # folds in a sentence: dealing a large cohort into hundreds, time and again, would take hours
+
 
 def assign(
-    labels_three: Int[np.ndarray, " nodules"], patient_ids: Sequence[str], n_folds: int, seed: int = 0
+    labels_three: Int[np.ndarray, " nodules"],
+    patient_ids: Sequence[str],
+    n_folds: int,
+    seed: int = 0,
+    label_sets: Iterable[str] = LABEL_SETS,
 ) -> Int[np.ndarray, " nodules"]:
-    """Return each nodule's fold, 0..n_folds-1, by scikit-learn's StratifiedGroupKFold.
+    """Return each nodule's fold, 0..n_folds-1: by scikit-learn's StratifiedGroupKFold, and checked.
+
+    Every fold holds every class, so that each class can be trained on and tested everywhere. Where a seed does not
+    give that, the next ones are tried. A cut that serves all that the cohort has is taken before one that serves
+    only the label sets in use, so that their choice moves no nodule where it need not.
 
     Args:
         labels_three: Classes of the label set `three`, which leaves no nodule out.
         patient_ids: The groups that stay together.
         n_folds: Number of folds.
         seed: Order in which patients are dealt.
+        label_sets: Those in use, whose classes no fold may lack.
 
     Raises:
-        InputError: Fewer than two folds, or a class with fewer patients than folds.
+        InputError: Fewer than two folds, a class with fewer patients than folds, or no seed that gives every fold
+            every class.
     """
     if n_folds < 2:
         raise InputError(f"cross-validation needs at least 2 folds, not {n_folds}")
     patients = np.asarray(patient_ids)
-    for label in np.unique(labels_three):
-        count = len(np.unique(patients[labels_three == label]))
-        if count < n_folds:
-            raise InputError(
-                f"{n_folds} folds need {n_folds} patients with a nodule of class {LABEL_SETS['three'][label]}, and the "
-                f"cohort has {count}: {_instead(labels_three, patients, n_folds, seed)}"
-            )
-    return _deal(labels_three, patients, n_folds, seed)
+    there = set(np.unique(labels_three).tolist())
+    used = there & {LABEL_SETS["three"].index(word) for name in label_sets for word in LABEL_SETS[name]}
+    for classes in (there, used):
+        if (fold_of := _first_that_works(labels_three, patients, n_folds, seed, classes)) is not None:
+            return fold_of
+    held = {label: len(np.unique(patients[labels_three == label])) for label in sorted(used)}
+    smaller = range(min(n_folds - 1, _MOST_TOLD, *held.values()), 1, -1)
+    works = (k for k in smaller if _first_that_works(labels_three, patients, k, seed, used) is not None)
+    instead = f"give --folds {k}, or " if (k := next(works, None)) else ""
+    few = [label for label in held if held[label] < n_folds]
+    words = [LABEL_SETS["three"][label] for label in (few[:1] or held)]
+    if few:
+        why = f"need {n_folds} patients with a nodule of class {words[0]}, and the cohort has {held[few[0]]}"
+    else:
+        why = f"cannot each hold a nodule of {', '.join(words[:-1])} and {words[-1]}: "
+        why += f"{_SEEDS} ways to deal the {len(np.unique(patients))} patients were tried"
+    raise InputError(f"{n_folds} folds {why}: {instead}add nodules of more patients")
+
+
+def _first_that_works(
+    labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, n_folds: int, seed: int, classes: Collection[int]
+) -> Int[np.ndarray, " nodules"] | None:
+    """Return the first seed's folds that each hold all of the classes; None if no seed in reach gives such."""
+    if any(len(np.unique(patients[labels_three == label])) < n_folds for label in classes):
+        return None
+    for other in range(seed, seed + _SEEDS):
+        fold_of = _deal(labels_three, patients, n_folds, other)
+        if all(len(np.unique(fold_of[labels_three == label])) == n_folds for label in classes):
+            return fold_of
+    return None
 
 
 def _deal(
     labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, n_folds: int, seed: int
 ) -> Int[np.ndarray, " nodules"]:
-    """Return each nodule's fold, for a number of folds that was checked."""
+    """Return each nodule's fold, as scikit-learn deals the patients; some fold may lack a class."""
     from sklearn.model_selection import StratifiedGroupKFold  # here: it takes a second that bad input need not wait for
 
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold_of = np.full(len(labels_three), -1)
-    for number, (_, test) in enumerate(splitter.split(labels_three[:, None], labels_three, patients)):
-        fold_of[test] = number
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # it may be one that is not used
+        for number, (_, test) in enumerate(splitter.split(labels_three[:, None], labels_three, patients)):
+            fold_of[test] = number
     return fold_of
 
 
-def _instead(labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, n_folds: int, seed: int) -> str:
-    """Return what to do about too many folds: give the largest number that works, if there is one."""
-    fewest = min(len(np.unique(patients[labels_three == label])) for label in np.unique(labels_three))
-    for number in range(min(n_folds - 1, fewest), 1, -1):
-        if _works(labels_three, _deal(labels_three, patients, number, seed), number):
-            return f"give --folds {number}, or add nodules of more patients"
-    return "add nodules of more patients"
-
-
-def _works(labels_three: Int[np.ndarray, " nodules"], fold_of: Int[np.ndarray, " nodules"], n_folds: int) -> bool:
-    """Return whether each fold of each label set that can be made trains on every class and tests something."""
-    three = LABEL_SETS["three"]
-    for classes in LABEL_SETS.values():
-        if "unsure" in classes and three.index("unsure") not in labels_three:
-            continue
-        found = np.array([classes.index(word) if word in classes else -1 for word in three])[labels_three]
-        if any(_lacks(classes, found, *split(number, fold_of, found)) for number in range(n_folds)):
-            return False
-    return True
-
-
-def _lacks(
-    classes: Sequence[str],
-    found: Int[np.ndarray, " nodules"],
-    train: Int[np.ndarray, " train"],
-    test: Int[np.ndarray, " test"],
-) -> bool:
-    """Return whether a fold would train without one of its classes, or test nothing."""
-    return len(test) == 0 or len(np.unique(found[train])) < len(classes)
-
-
-def assign_cohort(cohort: Cohort, rule: str, n_folds: int, seed: int = 0) -> Int[np.ndarray, " nodules"]:
+def assign_cohort(
+    cohort: Cohort, label_sets: Iterable[str], rule: str, n_folds: int, seed: int = 0
+) -> Int[np.ndarray, " nodules"]:
     """Return the fold of each of a cohort's nodules.
 
     Raises:
         InputError: As `assign`, or an unknown label rule.
     """
-    return assign(labels(cohort, "three", rule), cohort.patient_ids, n_folds, seed)
+    return assign(labels(cohort, "three", rule), cohort.patient_ids, n_folds, seed, label_sets)
 
 
 def split(
@@ -100,7 +109,7 @@ def split(
 
 
 def fold_data(
-    file: Path, label_sets: Iterable[str], rule: str, n_folds: int, seed: int = 0
+    file: Path, label_sets: Iterable[str], rule: str, fold_of: Int[np.ndarray, " nodules"]
 ) -> dict[tuple[str, int], FoldData]:
     """Return what the fits of every label set and fold are given. This is the only place that decides it.
 
@@ -108,25 +117,17 @@ def fold_data(
         file: A prepared cohort.
         label_sets: Names of the label sets, which share one assignment of patients to folds.
         rule: The label rule.
-        n_folds: Number of folds.
-        seed: Order in which patients are dealt.
+        fold_of: The assignment, as `assign_cohort` made it for these label sets.
 
     Raises:
-        InputError: As `assign` and `store.load`, or a fold that would train without one of its classes or test nothing.
+        InputError: As `store.load`.
     """
     cohort = store.open_once(file)
-    fold_of = assign_cohort(cohort, rule, n_folds, seed)
     made = {}
     for label_set in label_sets:
         classes = labels(cohort, label_set, rule)
-        for number in range(n_folds):
+        for number in range(int(fold_of.max()) + 1):
             train, test = split(number, fold_of, classes)
-            if _lacks(LABEL_SETS[label_set], classes, train, test):
-                patients, three = np.asarray(cohort.patient_ids), labels(cohort, "three", rule)
-                raise InputError(
-                    f"fold {number} of {n_folds} would train without one of {', '.join(LABEL_SETS[label_set])}, or "
-                    f"test nothing: {_instead(three, patients, n_folds, seed)}"
-                )
             made[label_set, number] = FoldData(
                 cohort_file=file,
                 cohort_hash=cohort.content_hash,

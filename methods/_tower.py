@@ -9,18 +9,16 @@ keeps of it (see `methods._text`) are non-persistent buffers, so neither optimis
 """
 
 import hashlib
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from benchmark.contracts import InputError, Json, TextTowerSpec
-from methods._weights import openai_weights
-
-_ARCHITECTURE = "ViT-B-16-quickgelu"
+from benchmark.contracts import InputError, Json, TextTowerSpec, TextWeights
+from methods._weights import ARCHITECTURE, openai_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +29,13 @@ class TextTower:
         spec: What it was made from.
         clip: open_clip's CLIP model without its image tower.
         tokenizer: open_clip's byte-pair encoding.
+        published: Whether its file is one whose hash OpenAI published.
     """
 
     spec: TextTowerSpec
     clip: Any  # open_clip is untyped
     tokenizer: Any
+    published: bool
 
     @property
     def width(self) -> int:
@@ -68,41 +68,65 @@ class TextTower:
         if tokens + 3 > limit:  # start, end and one of the name
             raise ValueError(f"a prompt of {tokens} tokens leaves no room for a name: CLIP reads {limit}; shorten it")
 
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the text tensors: the same for the same weights, in whatever kind of file they came."""
+        found = hashlib.sha256()
+        for name, tensor in sorted(self.clip.state_dict().items()):
+            values = tensor.detach().float().contiguous().numpy()
+            found.update(f"{name} {values.shape} ".encode() + values.astype("<f4", copy=False).tobytes())
+        return found.hexdigest()
+
+    @property
+    def weights(self) -> TextWeights | None:
+        """Which weights a file gave; None for random ones, which their seed names."""
+        return None if self.spec.name == "random" else TextWeights(self.sha256, self.published)
+
     def metadata(self) -> dict[str, Json]:
         """Return what a record should keep of it; the hash tells one set of weights from another."""
-        projection = self.clip.text_projection.float().contiguous()
         return {
-            "name": self.spec.name,
+            "name": self.weights.title if self.weights else "random weights",
             "width": self.spec.width,
             "layers": self.spec.layers,
             "heads": self.spec.heads,
             "seed": self.spec.seed if self.spec.name == "random" else None,
             "exp_logit_scale": round(float(self.clip.logit_scale.exp()), 4),
-            "text_projection_sha256": hashlib.sha256(projection.numpy().tobytes()).hexdigest(),
+            "sha256": self.sha256,
         }
 
 
-@cache
 def load_text_tower(spec: TextTowerSpec) -> TextTower:
     """Return the tower of a spec; the same object every time in one process.
 
     Neither reads nor disturbs the global random state.
 
     Raises:
-        InputError: OpenAI's weights cannot be had, are others, or have another size than the spec says.
+        InputError: OpenAI's weights cannot be had, are others, or have another size or hash than the spec says.
         ValueError: A random tower cannot have that size.
     """
+    tower = loaded(replace(spec, weights=""))
+    if spec.weights not in ("", tower.sha256):
+        raise InputError(
+            f"the text tower's weights here ({spec.path or 'from the hub'}) have the hash {tower.sha256[:12]}, those "
+            f"of the run {spec.weights[:12]}: give every machine the same file, or another folder with --out"
+        )
+    return tower
+
+
+@cache
+def loaded(spec: TextTowerSpec) -> TextTower:
+    """Return the tower of a spec, whatever its weights are."""
     import open_clip  # here: importing open_clip takes seconds that `--list` need not wait for
     from open_clip.transformer import QuickGELU
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reseed every GPU as well
-        clip = _random_clip(spec) if spec.name == "random" else _openai_clip(spec)
+        clip, published = (_random_clip(spec), False) if spec.name == "random" else _openai_clip(spec)
     if not all(isinstance(block.mlp.gelu, QuickGELU) for block in clip.transformer.resblocks):
-        raise ValueError(f"open_clip builds {_ARCHITECTURE} with plain GELU, with which OpenAI's weights go wrong")
+        raise ValueError(f"open_clip builds {ARCHITECTURE} with plain GELU, with which OpenAI's weights go wrong")
     del clip.visual
     clip.requires_grad_(False).eval()
-    return TextTower(spec, clip, open_clip.get_tokenizer(_ARCHITECTURE))
+    return TextTower(spec, clip, open_clip.get_tokenizer(ARCHITECTURE), published)
 
 
 def _random_clip(spec: TextTowerSpec) -> Any:
@@ -111,18 +135,18 @@ def _random_clip(spec: TextTowerSpec) -> Any:
 
     if min(spec.width, spec.layers, spec.heads) < 1 or spec.width % spec.heads:
         raise ValueError(f"a text tower's width must be a multiple of its heads, not {spec.width} by {spec.heads}")
-    config = open_clip.get_model_config(_ARCHITECTURE)
+    config = open_clip.get_model_config(ARCHITECTURE)
     config["embed_dim"] = spec.width
     config["text_cfg"].update(width=spec.width, layers=spec.layers, heads=spec.heads)
     config["vision_cfg"].update(width=64, layers=1)  # built and thrown away
     return open_clip.CLIP(**config)
 
 
-def _openai_clip(spec: TextTowerSpec) -> Any:
-    """Build ViT-B/16 with OpenAI's weights."""
+def _openai_clip(spec: TextTowerSpec) -> tuple[Any, bool]:
+    """Build ViT-B/16 with OpenAI's weights; say whether their file is one that OpenAI published."""
     import open_clip
 
-    clip = open_clip.CLIP(**open_clip.get_model_config(_ARCHITECTURE))
+    clip = open_clip.CLIP(**open_clip.get_model_config(ARCHITECTURE))
     blocks = clip.transformer.resblocks
     size = (clip.transformer.width, len(blocks), blocks[0].attn.num_heads)
     if size != (spec.width, spec.layers, spec.heads):
@@ -130,5 +154,6 @@ def _openai_clip(spec: TextTowerSpec) -> Any:
             f"OpenAI's text tower has (width, layers, heads) {size}, not {(spec.width, spec.layers, spec.heads)}; "
             "change the text tower's spec, or take the random tower"
         )
-    clip.load_state_dict(openai_weights(spec.path, clip.state_dict()))
-    return clip
+    weights, published = openai_weights(spec.path, clip.state_dict())
+    clip.load_state_dict(weights)
+    return clip, published

@@ -1,10 +1,13 @@
 """OpenAI's weights of CLIP ViT-B/16: where they come from, and whether a file holds them.
 
 open_clip would take other weights of the same shape without a word, so all that it does not notice is checked here.
-Whatever is wrong with the weights is the user's input, and is refused before any training.
+Whatever is wrong with the weights is the user's input, and is refused before any training. What fits and looks right
+may still be anybody's: OpenAI's is the file whose hash stands in open_clip's own table, and no other.
 """
 
+import hashlib
 import logging
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -15,17 +18,18 @@ from torch import Tensor
 
 from benchmark.contracts import InputError
 
+ARCHITECTURE = "ViT-B-16-quickgelu"  # see methods._tower
 _HUB_REPOSITORY = "timm/vit_base_patch16_clip_224.openai"
 _HUB_FILE = "open_clip_model.safetensors"
 _REMEDY = (
-    f"get {_HUB_FILE} of {_HUB_REPOSITORY} from the Hugging Face hub, or OpenAI's own ViT-B-16.pt, "
+    f"get OpenAI's own ViT-B-16.pt, or {_HUB_FILE} of {_HUB_REPOSITORY} from the Hugging Face hub, "
     "and name it with --text-tower PATH"
 )
 _ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # numbers among the weights of OpenAI's archive
 
 
-def openai_weights(path: str | None, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return OpenAI's weights.
+def openai_weights(path: str | None, expected: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """Return OpenAI's weights, and whether their file is one that OpenAI published.
 
     Args:
         path: Their file; None takes them from the hub's cache or the hub.
@@ -38,7 +42,19 @@ def openai_weights(path: str | None, expected: Mapping[str, Tensor]) -> dict[str
     file = Path(path) if path is not None else _hub_file()
     weights = _read(file)
     _check(file, weights, expected)
-    return weights
+    with file.open("rb") as content:
+        return weights, hashlib.file_digest(content, "sha256").hexdigest() == published_sha256()
+
+
+def published_sha256() -> str:
+    """Return the hash of OpenAI's file, which stands in its address in open_clip's table of pretrained weights."""
+    from open_clip import get_pretrained_cfg
+
+    address: str = get_pretrained_cfg(ARCHITECTURE, "openai")["url"]
+    sha256 = address.split("/")[-2]
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(f"open_clip no longer publishes the hash of OpenAI's weights in their address {address}")
+    return sha256
 
 
 def _hub_file() -> Path:

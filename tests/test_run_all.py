@@ -2,11 +2,16 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
+import torch
 
 import methods
 import run_all
@@ -138,8 +143,19 @@ def test_list_names_every_choice(capsys):
         (["--collection", "nowhere"], "'nowhere' is neither a registered collection nor a folder"),
         (["--collection", "x", "--source", "dicom"], "--collection brings its own nodules and takes no --source"),
         (["--dicom-root", "x"], "--dicom-root and --verify are for a download: give --source dicom too"),
+        (
+            ["--text-tower", "openai"],
+            "the image encoder gives 64 features and the text tower 512, so CLIP and",
+        ),
+        (["--text-tower", "openai", "--dry-run"], "the image encoder gives 64 features and the text tower 512"),
         (["--text-tower", "nowhere.pt"], "--text-tower 'nowhere.pt' is neither 'openai', 'random' nor a file"),
         (["--cohort", "nowhere.npz"], "nowhere.npz"),
+        (
+            ["--work", "~nobody-here/x"],
+            "the path '~nobody-here/x' begins with the home of a user who is not known here",
+        ),
+        (["--text-tower", "~nobody-here/x.pt"], "the path '~nobody-here/x.pt' begins with the home of a user who is"),
+        (["--preset", "~nobody-here/x.toml"], "the path '~nobody-here/x.toml' begins with the home of a user who is"),
         (["--plugin", "nowhere.py"], "nowhere.py is no Python file"),
         (["--no-such-option"], "unrecognized arguments: --no-such-option"),
     ],
@@ -212,14 +228,129 @@ def test_a_fit_that_breaks_is_a_footnote_and_status_1_and_the_rest_goes_on(capsy
     assert "(n=1)" in (out_folder / "table1.md").read_text()
 
 
-def test_the_paper_preset_says_how_to_get_the_weights_and_never_falls_back(capsys, tmp_path, monkeypatch):
+@pytest.fixture
+def no_weights(tmp_path, monkeypatch):
+    """A machine without OpenAI's weights and without a network."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+
+def test_missing_weights_are_said_before_the_cohort_is_prepared_and_never_fallen_back_on(
+    no_weights, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run_all, "prepare", lambda *_: pytest.fail("hours of reading CT"))
     arguments = ["--preset", "paper", "--methods", "clip", "--device", "cpu", "--out", str(tmp_path / "out")]
-    prepared = next((Path(run_all.__file__).parent / "results" / "cohorts").glob("phantom*"))
-    status, _, err = call(capsys, *arguments, "--cohort", str(prepared))
+    status, _, err = call(capsys, *arguments)
     assert status == 2 and "--text-tower" in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+TINY = """
+base = "smoke"
+[encoder]
+channels = [2, 4, 8, 512]
+[text_tower]
+name = "openai"
+width = 512
+layers = 12
+heads = 8
+"""
+
+SPEC_ONLY = """
+import torch
+from torch import nn
+import methods
+from benchmark.contracts import Method
+from methods._tower import load_text_tower
+
+class Told(Method):
+    title = "Told"
+    reads_text = True
+
+    def __init__(self, task):
+        super().__init__()
+        self.register_buffer("scale", load_text_tower(task.text_tower).clip.logit_scale.clone())
+        self.head = nn.Linear(1, task.num_classes)
+
+    def loss(self, batch):
+        logits = self.scale * self.head(batch.images.mean(dim=(1, 2, 3))[:, None])
+        return {"ce": nn.functional.cross_entropy(logits, batch.labels)}
+
+    def predict_proba(self, images):
+        return self.head(images.mean(dim=(1, 2, 3))[:, None]).softmax(1)
+
+methods.register("told", Told)
+"""
+
+
+def test_one_run_has_one_text_tower_and_every_table_names_it(no_weights, capsys, tmp_path, monkeypatch):
+    """Finish a run with one file of weights, delete a record, run again with another file."""
+    monkeypatch.setattr(methods, "ROWS", dict(methods.ROWS))
+    for name, value in (("preset.toml", TINY), ("told.py", SPEC_ONLY)):
+        (tmp_path / name).write_text(value)
+    clip = open_clip.CLIP(**open_clip.get_model_config("ViT-B-16-quickgelu")).requires_grad_(False).half()
+    clip.logit_scale.fill_(4.6055)
+    torch.save(clip.state_dict(), tmp_path / "one.pt")
+    clip.ln_final.bias[0] += 1
+    torch.save(clip.state_dict(), tmp_path / "other.pt")
+    out = tmp_path / "out"
+    arguments = ["--preset", str(tmp_path / "preset.toml"), "--plugin", str(tmp_path / "told.py"), "--folds", "2"]
+    arguments += ["--methods", "told", "--datasets", "C", "--device", "cpu", "--workers", "0", "--out", str(out)]
+    one, other = (["--text-tower", str(tmp_path / f"{name}.pt")] for name in ("one", "other"))
+    assert call(capsys, *arguments, *one)[0] == 0
+    run = json.loads((out / "run.json").read_text())
+    named = f"unverified weights (hash {run['text_weights']['sha256'][:12]})"
+    for name in ("table2.md", "table2.csv", "table2.tex"):
+        text = (out / name).read_text()
+        assert named in text and "OpenAI" not in text, name
+    record = out / "fits" / "two" / "told" / "fold1-seed0.json"
+    before = record.read_bytes()
+    record.unlink()
+    status, _, err = call(capsys, *arguments, *other)
+    assert status == 2 and err.count("\n") == 1 and f"holds a run whose text tower has {named}" in err
+    assert not record.exists()
+    assert call(capsys, *arguments, *one)[0] == 0
+    assert json.loads(before)["record"]["proba"] == json.loads(record.read_text())["record"]["proba"]
+    # A finished run is shown without any weights, and another file that is named is still refused.
+    status, shown, _ = call(capsys, *arguments)
+    assert status == 0 and named in " ".join(shown.split())
+    assert call(capsys, *arguments, *other)[0] == 2
+
+
+def test_a_call_for_less_takes_nothing_out_of_the_tables(finished, capsys, tmp_path):
+    out_folder = tmp_path / "copy"
+    shutil.copytree(finished, out_folder)
+    before = {name: content for name, content in files(out_folder).items() if name != "run.json"}
+    protocols = json.loads((out_folder / "run.json").read_text())["protocols"]
+    for less in (["--methods", "ce"], ["--datasets", "A", "--methods", "poisson"], ["--datasets", "C"]):
+        status, out, _ = call(capsys, *SMOKE, "--methods", "ce", *less, "--workers", "0", "--out", str(out_folder))
+        assert status == 0 and all(word in out for word in ("Table 1", "Table 2", "Poisson", "CE"))
+    assert {name: content for name, content in files(out_folder).items() if name != "run.json"} == before
+    assert json.loads((out_folder / "run.json").read_text())["protocols"] == protocols
+
+
+def test_a_row_that_is_added_for_one_dataset_says_where_it_is_still_to_be_made(finished, capsys, tmp_path):
+    out_folder = tmp_path / "copy"
+    shutil.copytree(finished, out_folder)
+    arguments = ["--methods", "sord", "--datasets", "A", "--workers", "0", "--out", str(out_folder)]
+    status, out, _ = call(capsys, *SMOKE, *arguments)
+    assert status == 0 and "SORD on LIDC-C: every fold still to be made" in out
+    assert "Poisson" in (out_folder / "table1.md").read_text() and "SORD" in (out_folder / "table1.md").read_text()
+
+
+@pytest.mark.parametrize("how", ["-I", "PYTHONSAFEPATH"])
+def test_it_starts_where_python_leaves_the_scripts_folder_out(how, tmp_path):
+    root = Path(run_all.__file__).parent
+    if how == "-I":  # with a process of its own, which must find the project too
+        cohort = next((root / "results" / "cohorts").glob("phantom*"))
+        command = [sys.executable, "-I", str(root / "run_all.py"), *SMOKE, "--methods", "ce", "--datasets", "C"]
+        command += ["--workers", "1", "--cohort", str(cohort), "--out", str(tmp_path / "out")]
+        environment = dict(os.environ)
+    else:
+        command, environment = [sys.executable, str(root / "run_all.py"), "--list"], os.environ | {how: "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Accuracy" in done.stdout or "--methods" in done.stdout
 
 
 def test_a_finished_run_can_be_accepted_and_then_passes_its_check(finished, capsys, tmp_path):

@@ -21,6 +21,7 @@ from typing import Literal
 from scipy.special import stdtrit
 
 from benchmark.check.measured import Measured
+from benchmark.contracts import InputError
 from benchmark.published import Cell, Published
 from benchmark.scores import ScoreKey
 from benchmark.statistics import sample_std
@@ -67,8 +68,10 @@ def load_margins(path: Path) -> dict[str, float]:
     """Return the margin of each kind of score, in points.
 
     Raises:
-        InputError: The file, the line, the key, and what is wrong there.
+        InputError: There is no such file; or the file, the line, the key, and what is wrong there.
     """
+    if not path.is_file():
+        raise InputError(f"{path} is missing, the margins of the comparison with papers; put it back")
     file = TomlFile(path)
     margins = {}
     for kind in file.mapping(()):
@@ -90,15 +93,15 @@ def agreements(paper: Published, run: Measured, margins: Mapping[str, float]) ->
         margin = margins.get(cell.metric.partition("_")[0])
         if ours is None or margin is None or not math.isfinite(ours.mean):
             continue
-        folds = len(ours.folds)
+        folds, share = len(ours.folds), run.shares[key]
         own = 100 * sample_std(ours.folds)
-        variances = [_variance(own, folds)]
+        variances = [_variance(own, folds, share)]
         if cell.std is None or paper.folds < 2:
             share = float(cell.value) / 100
             binomial = 100 * math.sqrt(share * (1 - share) / run.nodules[ScoreKey(cell.method, key, cell.metric)])
-            variances.append(_variance(max(own, binomial), folds))
+            variances.append(_variance(max(own, binomial), folds, share))
         else:
-            variances.append(_variance(float(cell.std), paper.folds))
+            variances.append(_variance(float(cell.std), paper.folds, share))
         df = _welch(variances, (folds - 1, max(paper.folds, 2) - 1))
         half = float(stdtrit(df, 1 - ALPHA)) * math.sqrt(sum(variances)) + 0.5 * 10.0**-cell.decimals
         mean = 100 * ours.mean
@@ -106,8 +109,9 @@ def agreements(paper: Published, run: Measured, margins: Mapping[str, float]) ->
         yield Agreement(cell, key, mean, difference - half, difference + half, margin)
 
 
-def _variance(std: float, folds: int) -> float:
-    return (1 / folds + 1 / (folds - 1)) * std**2
+def _variance(std: float, folds: int, share: float) -> float:
+    """Return the variance of a mean over folds that share training data, each testing a share of its part."""
+    return (1 / folds + share / (folds - 1)) * std**2
 
 
 def _welch(variances: list[float], df: tuple[int, int]) -> float:

@@ -4,6 +4,7 @@ import datetime
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -51,10 +52,13 @@ def accept(run: Measured, path: Path, reason: str) -> None:
     """Write a run's scores as the accepted ones.
 
     Raises:
-        InputError: No reason, a fit that failed, or rows that were tested on different nodules or labels.
+        InputError: No reason, or one that is no plain text; a fit that failed; rows that were tested on different
+            nodules or labels; a file that cannot be written.
     """
     if not reason.strip():
         raise InputError('--accept wants the reason in words, e.g. --accept "the phantom has vessels now"')
+    if any(unicodedata.category(sign) in ("Cc", "Cs") for sign in reason if sign not in "\t\n\r"):
+        raise InputError(f"--accept {reason!r}: this holds a control character or what is no text; use plain words")
     for (row, label_set), why in run.failed.items():
         if why.startswith("failed"):
             raise InputError(f"row {row} on label set {label_set} {why}; run the command again before accepting")
@@ -71,12 +75,17 @@ def accept(run: Measured, path: Path, reason: str) -> None:
         "format": _FORMAT,
         "reason": reason.strip(),
         "accepted": datetime.date.today(),
-        "identity": run.identity.plain(),
+        "identity": run.identity.plain(run.weights),
         "versions": run.versions,
         "tests": tests,
     }
     lines = [*_table((), content), *_scores(run.cells)]
-    write_atomically(path, _HEAD + "\n".join(lines) + "\n")
+    try:
+        write_atomically(path, _HEAD + "\n".join(lines) + "\n")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); see to it, or give another folder with --results"
+        ) from error
 
 
 def load(path: Path) -> Golden:
@@ -155,7 +164,7 @@ def _table(key: tuple[str, ...], content: Mapping[str, object]) -> Iterator[str]
 
 def _bare(name: str) -> str:
     """Return a key as TOML reads it: a dot in a name is no path."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _toml(value: object) -> str:
@@ -165,4 +174,4 @@ def _toml(value: object) -> str:
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} has no place among settings")
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the one sign that TOML alone refuses

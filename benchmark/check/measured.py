@@ -1,7 +1,7 @@
 """What a finished run says: every score of every row, fold by fold, with the spread between seeds."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from benchmark.identity import Identity
 from benchmark.origin import folder_name
 from benchmark.records import FitRecord, FitSpec, Unusable
 from benchmark.run import Run
-from benchmark.scores import Score, ScoreKey, Section, by_fold, sections_of
+from benchmark.scores import Score, ScoreKey, Section, by_fold, sections_of, share_tested
 
 MEAN = "mean"
 """The section that holds a row's accuracy averaged over its label sets."""
@@ -33,9 +33,12 @@ class Measured:
         sections: The scored blocks of the tables, by key.
         cells: Every score.
         nodules: How many nodules of a test fold each score rests on, on average: all, or the class's.
+        shares: Which part of its label set's nodules a section tests, by section.
         references: Rows that nothing trained.
         tests: Digest of which nodules each fold tests and of their labels, by row and label set.
         failed: Why a row has no scores on a label set, by row and label set.
+        keys: How many records of a row were made by which code and settings (see `identity.fit_key`).
+        weights: Hash of the text tower's weights; empty if no file gave them.
     """
 
     folder: Path
@@ -44,9 +47,17 @@ class Measured:
     sections: Mapping[str, Section]
     cells: Mapping[ScoreKey, Score]
     nodules: Mapping[ScoreKey, float]
+    shares: Mapping[str, float]
     references: frozenset[str]
     tests: Mapping[tuple[str, str], str]
     failed: Mapping[tuple[str, str], str]
+    keys: Mapping[str, Counter[str]]
+    weights: str
+
+    @property
+    def rows(self) -> frozenset[str]:
+        """Rows that have records, whether or not they have scores."""
+        return frozenset(key[0] for key in (*self.cells, *self.tests, *self.failed))
 
     @property
     def name(self) -> str:
@@ -59,32 +70,39 @@ def read(folder: Path) -> Measured:
     """Score a finished run.
 
     Raises:
-        InputError: The folder holds no finished run, or a damaged one.
+        InputError: The folder holds no finished run, or a damaged one, or no record.
     """
     run = Run.open(folder)
     sections = {section.key: section for section in sections_of(run.protocols())}
     cells: dict[ScoreKey, Score] = {}
     nodules: dict[ScoreKey, float] = {}
+    shares: dict[str, float] = {}
     references: set[str] = set()
     tests: dict[tuple[str, str], str] = {}
     failed: dict[tuple[str, str], str] = {}
+    keys: dict[str, Counter[str]] = {}
     fits: dict[str, dict[str, list[FitSpec]]] = defaultdict(lambda: defaultdict(list))
     for spec in run.specs():
         fits[spec.method][spec.label_set].append(spec)
+    if not fits:
+        raise InputError(f"{folder / 'fits'} holds no record to check; run the run's command again")
     for row, by_label_set in fits.items():
+        keys[row] = Counter()
+        is_reference: set[bool] = set()
         accuracies: list[dict[int, list[float]]] = []
         sizes: list[float] = []
         for label_set, specs in by_label_set.items():
             own = [section for section in sections.values() if section.protocol.label_set == label_set]
             records = [_read(run, spec, own) for spec in _complete(run, specs)]
-            if records[0].kind == "reference":
-                references.add(row)
+            keys[row].update(record.key for record in records)
+            is_reference |= {record.kind == "reference" for record in records}
             broken = [record for record in records if record.status != "done"]
             if broken:
                 failed[row, label_set] = f"{broken[0].status}: {broken[0].reason}"
                 continue
             tests[row, label_set] = _digest(records)
             for section in own:
+                shares[section.key] = share_tested(records, section)
                 reached = by_fold(records, section)
                 for metric, size in _sizes(records, section):
                     cells[ScoreKey(row, section.key, metric)] = Score.of(reached[metric])
@@ -92,12 +110,32 @@ def read(folder: Path) -> Measured:
                 if section is own[0]:
                     accuracies.append(reached["accuracy"])
                     sizes.append(nodules[ScoreKey(row, section.key, "accuracy")])
+        if len(is_reference) > 1:
+            raise InputError(
+                f"{folder / 'fits'} is damaged: records of the row {row} are of a reference and of a method; "
+                "delete the row's folders there and run the run's command again"
+            )
+        if True in is_reference:
+            references.add(row)
         if len(accuracies) > 1 and len({tuple(map(len, reached.values())) for reached in accuracies}) == 1:
             cells[ScoreKey(row, MEAN, "accuracy")] = Score.of(_mean(accuracies))
             # The variance of a mean of k independent scores is the sum of theirs over k squared.
             nodules[ScoreKey(row, MEAN, "accuracy")] = len(sizes) ** 2 / sum(1 / size for size in sizes)
-    versions = run.metadata().versions
-    return Measured(folder, run.identity, versions, sections, cells, nodules, frozenset(references), tests, failed)
+    text_weights = run.text_weights()
+    return Measured(
+        folder,
+        run.identity,
+        run.metadata().versions,
+        sections,
+        cells,
+        nodules,
+        shares,
+        frozenset(references),
+        tests,
+        failed,
+        keys,
+        weights=text_weights.sha256 if text_weights else "",
+    )
 
 
 def _mean(of_sets: Sequence[Mapping[int, Sequence[float]]]) -> dict[int, list[float]]:
@@ -105,15 +143,14 @@ def _mean(of_sets: Sequence[Mapping[int, Sequence[float]]]) -> dict[int, list[fl
     return {fold: np.mean([reached[fold] for reached in of_sets], axis=0).tolist() for fold in of_sets[0]}
 
 
-def _complete(run: Run, specs: Sequence[FitSpec]) -> list[FitSpec]:
-    """Return all fits of a row on a label set, by fold and seed; refuse where one is missing."""
+def _complete(run: Run, specs: Sequence[FitSpec]) -> Iterator[FitSpec]:
+    """Yield all fits of a row on a label set, by fold and seed; refuse where one is missing."""
     label_set, method = specs[0].label_set, specs[0].method
     seeds = sorted({spec.seed for spec in specs})
-    wanted = [FitSpec(label_set, method, fold, seed) for fold in range(run.identity.folds) for seed in seeds]
-    for spec in wanted:
+    for spec in (FitSpec(label_set, method, fold, seed) for fold in range(run.identity.folds) for seed in seeds):
         if spec not in specs:
             raise InputError(f"the record {run.path(spec)} is missing, so the run is half done; run its command again")
-    return wanted
+        yield spec
 
 
 def _read(run: Run, spec: FitSpec, sections: Iterable[Section]) -> FitRecord:

@@ -1,4 +1,4 @@
-"""What a person sees of a check: 80 columns, in points of a percent; scores outside their bound first of all."""
+"""What a person sees of a check: 80 columns where that is room enough, in points of a percent."""
 
 from collections.abc import Sequence
 
@@ -18,6 +18,7 @@ from benchmark.scores import metric_title
 from benchmark.screen import show
 
 WIDTH = 80
+_ENDLESS = 10_000
 _LEFT: Style = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
 _SHORT = {"quadratic_weighted_kappa": "Kappa x 100", "macro_f1": "Macro F1", "auc_ovr": "AUC"}
 _COLOUR = {"EQUIVALENT": "green", "DIFFERENT": "yellow", "INCONCLUSIVE": "dim"}
@@ -35,12 +36,18 @@ def print_agreement(out: Console, paper: Published, run: Measured, found: Sequen
         out.print("No row and score of this run is in the paper.")
         return
     for protocol in dict.fromkeys(one.published.protocol for one in found):
-        show(out, _agreements(paper, [one for one in found if one.published.protocol == protocol]))
+        _whole(out, _agreements(paper, [one for one in found if one.published.protocol == protocol]))
     counts = ", ".join(f"{sum(one.verdict == verdict for one in found)} {verdict}" for verdict in _COLOUR)
     level = f"{100 * (1 - 2 * ALPHA):.0f} %"
     margins = ", ".join(dict.fromkeys(f"{one.published.metric.partition('_')[0]} {one.margin:g}" for one in found))
     out.print(f"{counts}. No disagreement is a failure.")
     out.print(f"In brackets the {level} interval of the difference; margins in points: {margins}.")
+
+
+def _whole(out: Console, table: Table) -> None:
+    """Print a table with no cell shortened; what is wider than the window runs over its edge."""
+    table.min_width = out.measure(table, options=out.options.update_width(_ENDLESS)).maximum
+    show(out, table)
 
 
 def _agreements(paper: Published, found: Sequence[Agreement]) -> Table:
@@ -76,25 +83,32 @@ def print_verdict(out: Console, golden: Golden, run: Measured, verdict: Verdict)
     if changed:
         out.print(f"Other versions: {escape('; '.join(changed))}.")
     if verdict.comparisons:
-        show(out, _accuracies(verdict, run))
+        _whole(out, _accuracies(verdict, run))
     if verdict.regressions:
-        show(out, _regressions(verdict))
+        _whole(out, _regressions(verdict))
     for fault in verdict.faults:
         out.print(f"· {escape(fault)}", style="red")
-    if verdict.new:
-        out.print(f"Not in the accepted numbers, so not compared: {', '.join(verdict.new)}.")
+    for where, what in (("the accepted numbers", verdict.new), ("this run", verdict.absent)):
+        if what:
+            out.print(f"Not in {where}, so not compared: {escape('; '.join(what))}.")
+    compared = len(verdict.comparisons)
+    left = len(golden.cells) - compared
+    scores, part = f"{compared} scores", ""
+    if left:
+        scores, part = f"{compared} compared scores", f"; {left} of {len(golden.cells)} accepted scores not compared"
     if verdict.passes:
         out.print(
-            f"PASS: all {len(verdict.comparisons)} scores within what folds and seeds allow; of honest runs, at "
-            f"most {100 * FALSE_ALARMS:.0f} in 100 would fail.",
+            f"PASS: all {scores} within what folds and seeds allow{part}; of honest runs, at most "
+            f"{100 * FALSE_ALARMS:.0f} in 100 would fail.",
             style="bold green",
         )
     else:
-        parts = [f"{len(verdict.regressions)} of {len(verdict.comparisons)} scores outside what folds and seeds allow"]
+        parts = [f"{len(verdict.regressions)} of {scores} outside what folds and seeds allow"]
         parts = parts[: bool(verdict.regressions)] + verdict.faults[:1]
         more = f"; and {len(verdict.faults) - 1} more" if len(verdict.faults) > 1 else ""
-        out.print(f"REGRESSION: {escape('; '.join(parts))}{more}", style="bold red")
-        out.print('Meant so? python -m benchmark.check RUN --accept "why the numbers changed"')
+        out.print(f"REGRESSION: {escape('; '.join(parts))}{more}{part}", style="bold red")
+        whole = "Make the whole run, then " if verdict.absent else ""
+        out.print(f'Meant so? {whole}python -m benchmark.check RUN --accept "why the numbers changed"')
 
 
 def _accuracies(verdict: Verdict, run: Measured) -> Table:

@@ -1,12 +1,13 @@
 """A run against accepted numbers: whether they can be compared, and what is not as accepted."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from benchmark.check.golden import Golden
 from benchmark.check.measured import MEAN, Measured
 from benchmark.check.regression import Comparison, compare
-from benchmark.contracts import InputError
+from benchmark.contracts import InputError, Json
+from benchmark.scores import ScoreKey
 
 _CHOSEN = ("folds", "recipe", "encoder", "text_tower", "settings")  # what the command line or a preset sets
 _GIVEN = ("cohort", "nodules", "fold_assignment")  # what follows from the source, the label rule and our code
@@ -19,11 +20,13 @@ class Verdict:
     Attributes:
         comparisons: Every score that both have; none where the cohort is another.
         faults: What else is not as accepted, a sentence each.
-        new: Rows that the accepted numbers lack, which nothing was compared with.
+        absent: Rows and sections that the accepted numbers have and the run does not, which were not compared.
+        new: Those that the run has and the accepted numbers do not.
     """
 
     comparisons: list[Comparison]
     faults: list[str]
+    absent: list[str]
     new: list[str]
 
     @property
@@ -36,41 +39,77 @@ class Verdict:
         """Whether nothing is amiss."""
         return not self.regressions and not self.faults
 
+    def of_a_complete_run(self) -> "Verdict":
+        """Return what is to be said where the run had to have all that was accepted: what is absent is a fault."""
+        return replace(self, faults=[*self.faults, *(f"not in this run: {what}" for what in self.absent)], absent=[])
+
 
 def judge(golden: Golden, run: Measured) -> Verdict:
     """Compare a run with accepted numbers.
 
     Raises:
-        InputError: The run was made with other settings, so nothing can be said.
+        InputError: The run was made with other settings, or has no accepted score, so nothing can be said.
     """
-    found = run.identity.plain()
+    found = run.identity.plain(run.weights)
     for key in _CHOSEN:
-        if golden.identity.get(key) != found[key]:
+        accepted, here = _of_both(golden.identity.get(key), found[key])
+        if accepted != here:
             raise InputError(
                 f"cannot compare {run.folder} with {golden.path}: another {key.replace('_', ' ')} "
-                f"({_differing(golden.identity.get(key), found[key])}); run the preset as it stands, "
-                "or accept this run with --accept REASON"
+                f"({_differing(accepted, here)}); run the preset as it stands, or accept this run with --accept REASON"
             )
     others = [key for key in _GIVEN if golden.identity.get(key) != found[key]]
     if others:
         what = "another cohort" if "cohort" in others else "another assignment of nodules to folds"
         key = others[0]
-        return Verdict([], [f"{what}: {_differing(golden.identity.get(key), found[key])}"], [])
+        return Verdict([], [f"{what}: {_differing(golden.identity.get(key), found[key])}"], [], [])
     faults = [*_missing(golden, run), *_other_tests(golden, run)]
-    new = sorted({row for row, _, _ in run.cells} - {row for row, _, _ in golden.cells})
-    return Verdict(compare(golden.cells, run.cells, run.nodules, run.references), faults, new)
+    comparisons = compare(golden.cells, run.cells, run.nodules, run.references)
+    if not comparisons and not faults:
+        raise InputError(
+            f"cannot compare {run.folder} with {golden.path}: they have no score in common; "
+            "run rows and datasets that were accepted, or accept this run with --accept REASON"
+        )
+    new = _named(_rows(run.cells) - _rows(golden.cells), _sections(run.cells) - _sections(golden.cells))
+    return Verdict(comparisons, faults, absent(golden, run), new)
+
+
+def _of_both(accepted: Json, found: Json) -> tuple[Json, Json]:
+    """Leave the text tower's weights out where only one has them: that other had no row that reads text."""
+    both = [value for value in (accepted, found) if isinstance(value, dict)]
+    if len(both) == 2 and sum("weights" in value for value in both) == 1:
+        accepted, found = ({k: v for k, v in value.items() if k != "weights"} for value in both)
+    return accepted, found
+
+
+def absent(golden: Golden, run: Measured) -> list[str]:
+    """Name the rows and sections that the accepted numbers have and the run was not asked for."""
+    return _named(_rows(golden.cells) - run.rows, _sections(golden.cells) - set(run.sections))
+
+
+def _rows(cells: Iterable[ScoreKey]) -> set[str]:
+    return {key.row for key in cells}
+
+
+def _sections(cells: Iterable[ScoreKey]) -> set[str]:
+    return {key.section for key in cells} - {MEAN}
+
+
+def _named(rows: Iterable[str], sections: Iterable[str]) -> list[str]:
+    """Return rows and sections as a phrase each, where there are any."""
+    named = {"row": sorted(rows), "section": sorted(sections)}
+    return [f"{kind}{'s' * (len(names) > 1)} {', '.join(names)}" for kind, names in named.items() if names]
 
 
 def _missing(golden: Golden, run: Measured) -> Iterator[str]:
-    """Say which accepted scores the run lacks, once a row and reason."""
+    """Say which accepted scores of its own rows and sections the run lacks, once a row and reason."""
+    scored = {(key.row, key.section) for key in run.cells}
     gone: dict[str, list[str]] = {}
-    for row, section, _ in golden.cells:
-        if section != MEAN and not any(key[:2] == (row, section) for key in run.cells):
-            gone.setdefault(row, [])
-            if section not in gone[row]:
-                gone[row].append(section)
+    for row, section in dict.fromkeys((key.row, key.section) for key in golden.cells):
+        if row in run.rows and section in run.sections and (row, section) not in scored:
+            gone.setdefault(row, []).append(section)
     for row, sections in gone.items():
-        label_sets = {run.sections[section].protocol.label_set for section in sections if section in run.sections}
+        label_sets = {run.sections[section].protocol.label_set for section in sections}
         why = [reason for (key, label_set), reason in run.failed.items() if key == row and label_set in label_sets]
         yield f"row {row} is missing on {', '.join(sections)}" + "".join(f" ({reason})" for reason in why)
 

@@ -1,18 +1,24 @@
-"""Check a run against accepted and published numbers: `python -m benchmark.check RUN [--accept REASON]`.
+"""Check a run against accepted and published numbers: `python -m benchmark.check RUN [--complete | --accept REASON]`.
 
 Exit status: 0 within what folds and seeds allow, 1 a regression, 2 bad input or nothing to compare with.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import methods
+from benchmark import references
 from benchmark.check import golden, report
 from benchmark.check.equivalence import agreements, load_margins
 from benchmark.check.measured import Measured, read
-from benchmark.check.verdict import judge
+from benchmark.check.verdict import absent, judge
 from benchmark.commandline import Parser
 from benchmark.commandline import path as path_of
-from benchmark.contracts import InputError
+from benchmark.contracts import InputError, Row, Setting
+from benchmark.identity import Identity, fit_key
 from benchmark.published import load
 from benchmark.screen import consoles, guarded, say
 
@@ -24,27 +30,65 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = Parser(prog="python -m benchmark.check", description=__doc__.partition(":")[0] + ".")
     parser.add_argument("run", type=path_of, metavar="RUN", help="a run folder, such as results/runs/...")
-    parser.add_argument("--accept", metavar="REASON", help="make this run the golden one; say why")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--accept", metavar="REASON", help="make this run the golden one; say why")
+    either.add_argument(
+        "--complete",
+        action="store_true",
+        help="rows or datasets that the accepted numbers have and the run lacks are a regression",
+    )
     parser.add_argument(
         "--results", type=path_of, default=RESULTS, metavar="FOLDER", help="holds golden/, published/ and margins.toml"
     )
 
     def check() -> int:
         options = parser.parse_args(argv)
-        run = read(options.run)
-        path = options.results / "golden" / f"{run.name}.toml"
-        if options.accept is not None:
-            return _accept(run, path, options.accept)
-        return _check(run, path, options.results)
+        try:
+            run = read(options.run)
+            _warn(run)
+            path = options.results / "golden" / f"{run.name}.toml"
+            if options.accept is not None:
+                return _accept(run, path, options.accept)
+            return _check(run, path, options.results, options.complete)
+        except OSError as error:
+            place, why = error.filename or options.run, error.strerror or error
+            raise InputError(f"{place}: {why}; see to it, or give another folder") from error
 
     return guarded("benchmark.check", check)
 
 
+def _warn(run: Measured) -> None:
+    """Say which records other code than this checkout's made; of a plugin's rows nobody here can tell."""
+    stale = {}
+    for key, row in (methods.ROWS | references.ROWS).items():
+        if key in run.keys:
+            here = fit_key(run.identity, _as_set(row, run.identity), weights=run.weights)
+            stale[key] = run.keys[key].total() - run.keys[key][here]
+    if rows := ", ".join(f"{key} ({number})" for key, number in stale.items() if number):
+        out, _ = consoles(report.WIDTH)
+        out.print(
+            f"Rows with records that other code than this checkout's made, whose numbers are theirs: {rows}.",
+            style="bold yellow",
+        )
+
+
+def _as_set(row: Row, identity: Identity) -> Row:
+    """Return a row with what `--set` changed of it in a run."""
+    settings, own = identity.settings, f"{row.key}."
+    changed = {place.removeprefix(own): cast(Setting, settings[place]) for place in settings if place.startswith(own)}
+    return replace(row, hyperparameters={**row.hyperparameters, **changed})
+
+
 def _accept(run: Measured, path: Path, reason: str) -> int:
+    dropped: list[str] = []
+    with suppress(InputError):  # there are none yet, or damaged ones
+        dropped = absent(golden.load(path), run)
     golden.accept(run, path, reason)
     out, _ = consoles(report.WIDTH)
     rows = {key.row for key in run.cells}
     say(out, f"Accepted {len(run.cells)} scores of {len(rows)} rows: {path}")
+    if dropped:
+        say(out, f"No longer accepted, since not in this run: {'; '.join(dropped)}")
     if all(cell.seeds == 1 for cell in run.cells.values()):
         out.print(
             "One seed a fold: a run with --seeds 2 or more tells how much a seed moves, and finds smaller faults."
@@ -52,10 +96,10 @@ def _accept(run: Measured, path: Path, reason: str) -> int:
     return 0
 
 
-def _check(run: Measured, path: Path, results: Path) -> int:
+def _check(run: Measured, path: Path, results: Path, complete: bool) -> int:
     out, _ = consoles(report.WIDTH)
-    margins = load_margins(results / "margins.toml")
     published = sorted((results / "published").glob("*.toml")) if run.identity.collection == LIDC else []
+    margins = load_margins(results / "margins.toml") if published else {}
     for file in published:
         paper = load(file)
         report.print_agreement(out, paper, run, list(agreements(paper, run, margins)))
@@ -66,5 +110,7 @@ def _check(run: Measured, path: Path, results: Path) -> int:
         )
     accepted = golden.load(path)
     verdict = judge(accepted, run)
+    if complete:
+        verdict = verdict.of_a_complete_run()
     report.print_verdict(out, accepted, run, verdict)
     return 0 if verdict.passes else 1

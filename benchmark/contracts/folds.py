@@ -38,6 +38,16 @@ class Protocol:
     printed_classes: tuple[int, ...]
     decisions: tuple[Decision, ...] = ("open",)
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be scored, such as a run.json that was edited by hand."""
+        among = set(range(len(self.class_names)))
+        if not (self.test_classes and set(self.test_classes) <= among):
+            raise ValueError(f"test_classes must be some of {sorted(among)}, not {self.test_classes}")
+        if not set(self.printed_classes) <= set(self.test_classes):
+            raise ValueError(f"printed_classes must be some of {self.test_classes}, not {self.printed_classes}")
+        if not self.decisions:
+            raise ValueError("decisions must name at least one")
+
 
 @dataclass(frozen=True)
 class Columns:

@@ -15,9 +15,9 @@ from benchmark.contracts.tasks import Batch, Json, Task
 Decoder = Literal["argmax", "median"]
 Kind = Literal["paper", "ablation", "added", "variant", "plugin", "reference"]
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...]"
-Reference = Callable[[Columns, Columns, Int[np.ndarray, " train"], int], Float[np.ndarray, "test classes"]]
-"""A row that no gradient trains: from the columns of the training and test nodules, the training labels and a seed to
-the test nodules' class probabilities."""
+Reference = Callable[[Columns, Columns, Int[np.ndarray, " train"], int, int], Float[np.ndarray, "test classes"]]
+"""A row that no gradient trains: from the columns of the training and test nodules, the training labels, the number of
+classes and a seed to the test nodules' class probabilities, a column for each class even if none trained it."""
 
 
 class Method(nn.Module):

@@ -43,6 +43,7 @@ class TextTowerSpec:
         layers: The random tower's depth (OpenAI: 12).
         heads: The random tower's attention heads (OpenAI: 8).
         seed: Seed of the random tower's weights.
+        weights: Hash that the loaded text tensors must have (`TextWeights.sha256`); empty takes any.
     """
 
     name: Literal["openai", "random"] = "openai"
@@ -51,6 +52,25 @@ class TextTowerSpec:
     layers: int = 12
     heads: int = 8
     seed: int = 0
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class TextWeights:
+    """Which weights a text tower was loaded with.
+
+    Attributes:
+        sha256: Hash of the text tensors as loaded, whatever kind of file they came in.
+        published: Whether their file is, bit for bit, one whose hash OpenAI published.
+    """
+
+    sha256: str
+    published: bool
+
+    @property
+    def title(self) -> str:
+        """Name them in print: nobody's but by a hash that their maker published."""
+        return "OpenAI's CLIP ViT-B/16" if self.published else f"unverified weights (hash {self.sha256[:12]})"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 import warnings
 from dataclasses import dataclass
 
@@ -9,15 +10,16 @@ import pydicom
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
-from datasets.dicom.files import Refused
+from datasets.dicom.files import DICM, Refused
 
 MAX_ELEMENTS = 4096
 PIXEL_DATA = 0x7FE00010
+_PREAMBLE = bytes(DICM.start) + b"DICM"
 _KEYWORDS = (
     *("ImageType", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "ImagePositionPatient"),
     *("ImageOrientationPatient", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
     *("PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleIntercept"),
-    "RescaleSlope",
+    *("RescaleSlope", "SOPClassUID"),
 )
 _TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _KEYWORDS]
 
@@ -45,12 +47,14 @@ class Header:
     Attributes:
         values: Each element's value or values, as text.
         syntax: Transfer syntax UID.
+        storage: Media storage SOP class UID.
         start: Where the pixels start; negative where the header's end was not reached.
         length: Bytes of pixels that the header announces.
     """
 
     values: dict[str, tuple[str, ...]]
     syntax: str
+    storage: str
     start: int
     length: int
 
@@ -77,8 +81,43 @@ class Header:
         return int(self.numbers(keyword, 1)[0])
 
 
+def lacking(data: bytes) -> bytes | None:
+    """Return what must be put before a file's beginning to make it one of a DICOM file; None where it is no DICOM.
+
+    Some programs leave out the preamble of 128 bytes, or all that precedes the data set, its transfer syntax included.
+    A data set of an image then begins with a tag from (0008,0000) to (0008,0018). Its first eight bytes tell little
+    endian from big, which has the tag's bytes the other way round, and explicit value representations, two capital
+    letters, from implicit ones: as the length of so early an element, letters would stand for more than 16,000 bytes.
+    """
+    if data[DICM] == b"DICM":
+        return b""
+    if data.startswith(b"DICM"):
+        return _PREAMBLE[:-4]
+    if data.startswith(struct.pack("<HH2sH", 0x0002, 0x0000, b"UL", 4)):
+        return _PREAMBLE
+    if len(data) < 8 or data[:2] != b"\x08\0" or data[2] > 0x18 or data[3]:
+        return None
+    if data[4:6].isalpha() and data[4:6].isupper():
+        syntax = pydicom.uid.ExplicitVRLittleEndian.encode()
+    elif data[6:8] == b"\0\0":
+        syntax = pydicom.uid.ImplicitVRLittleEndian.encode()
+    else:
+        return None
+    syntax += b"\0" * (len(syntax) % 2)
+    element = struct.pack("<HH2sH", 0x0002, 0x0010, b"UI", len(syntax)) + syntax
+    return _PREAMBLE + struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(element)) + element
+
+
 def parse(data: bytes) -> Header:
-    """Return what stands before the pixels."""
+    """Return what stands before the pixels.
+
+    Raises:
+        Refused: It is no DICOM, or not read for its size or transfer syntax.
+        Exception: Damage, of whatever kind pydicom raises.
+    """
+    if (before := lacking(data)) is None:
+        raise Refused("not DICOM")
+    data = before + data
     _check_syntax(data)
     stream, stop, values = io.BytesIO(data), Stop(PIXEL_DATA), {}
     with warnings.catch_warnings():
@@ -90,14 +129,16 @@ def parse(data: bytes) -> Header:
                 values[keyword] = tuple(map(str, value))
             elif isinstance(value, str | int | float):
                 values[keyword] = (str(value),)
-        syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
+        syntax, storage = (
+            str(header.file_meta.get(keyword, "")) for keyword in ("TransferSyntaxUID", "MediaStorageSOPClassUID")
+        )
     implicit, _ = header.original_encoding
-    start = stream.tell() + (8 if implicit else 12) if stop.length >= 0 else -1
-    return Header(values, syntax, start, stop.length)
+    start = stream.tell() + (8 if implicit else 12) - len(before) if stop.length >= 0 else -1
+    return Header(values, syntax, storage, start, stop.length)
 
 
 def _check_syntax(data: bytes) -> None:
     """Refuse what pydicom would inflate without a limit."""
     deflated = pydicom.uid.DeflatedExplicitVRLittleEndian.encode()
-    if data[128:132] == b"DICM" and b"UI" + len(deflated).to_bytes(2, "little") + deflated in data[:1024]:
+    if data[DICM] == b"DICM" and b"UI" + len(deflated).to_bytes(2, "little") + deflated in data[:1024]:
         raise Refused("deflated transfer syntax, which is not read: convert it to explicit VR little endian")

@@ -1,17 +1,20 @@
 """Headers: what a CT slice says of itself, and whether its pixels can be used."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pydicom
 from pydicom.pixels.decoders.base import get_decoder
 
-from datasets.dicom.elements import Header, parse
-from datasets.dicom.files import File, Refused, label
+from datasets.dicom.elements import Header, lacking, parse
+from datasets.dicom.files import DICM, HEAD_BYTES, File, Foreign, Refused, beginning, kind, label, packing, unread
 
 TILT_TOLERANCE = 1e-3  # sine of the angle
 MAX_PIXELS = 2048  # rows or columns
-HEAD_BYTES, LONG_HEAD_BYTES = 16 << 10, 512 << 10
+LONG_HEAD_BYTES = 512 << 10
+UNDEFINED = 0xFFFFFFFF  # a length
+_SIDE_FILE = b"\0\5\x16\7"  # AppleDouble
+_BARE = "has no DICOM preamble"
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,9 @@ class Slice:
     """A CT slice as its header describes it.
 
     Attributes:
-        place: The folder or archive that holds its file.
-        name: The file's name there.
-        stamp: The file's (or archive's) size and time of change.
+        path: The file on disk that holds it, relative to the root.
+        member: Its file's name in there, where that is an archive; else empty.
+        stamp: Size and time of change of the file on disk.
         series_uid: Series instance UID.
         sop_uid: SOP instance UID.
         position_mm: ImagePositionPatient: x, y, z of the first pixel's centre.
@@ -32,8 +35,8 @@ class Slice:
         problem: Why it cannot be used, or nothing.
     """
 
-    place: str
-    name: str
+    path: str
+    member: str
     stamp: str
     series_uid: str
     sop_uid: str
@@ -47,27 +50,49 @@ class Slice:
     @property
     def label(self) -> str:
         """How reports name it."""
-        return label(self.place, self.name)
+        return label(self.path, self.member)
 
 
 def read_header(file: File) -> Slice:
     """Return what a file's header says.
 
     Raises:
-        Refused: It is no CT slice, or too damaged to say where it belongs.
+        Foreign: It is no CT slice.
+        Refused: It may be one, and is too damaged or packed to say where it belongs.
     """
+    before = lacking(file.head(HEAD_BYTES))
+    if before is None:
+        raise _other(file)
+    if not before:
+        return _slice(file, _header(file))
+    try:
+        header = _header(file)
+        if header.text("SOPClassUID") != pydicom.uid.CTImageStorage:
+            raise Foreign(f"no CT slice: its SOP class is {header.text('SOPClassUID')!r}")
+        one = _slice(file, header)
+    except Refused as refused:
+        raise type(refused)(f"{_BARE}; read without one: {refused}") from refused
+    return replace(one, problem=f"{_BARE}; read without one: {one.problem}") if one.problem else one
+
+
+def _header(file: File) -> Header:
+    """Return the header, from as little of the file as holds it."""
     try:
         header = parse(file.head(HEAD_BYTES))
-        if header.start < 0 and file.size > HEAD_BYTES:
-            header = parse(file.head(LONG_HEAD_BYTES))
+        return header if header.start >= 0 or file.size <= HEAD_BYTES else parse(file.head(LONG_HEAD_BYTES))
     except Refused:
         raise
-    except Exception as error:  # pydicom raises many kinds on damaged headers, archives on damaged members
-        reason = f"unreadable: {error.strerror}" if isinstance(error, OSError) and error.strerror else _not_dicom(file)
-        raise Refused(reason or f"damaged header ({type(error).__name__}: {error})") from error
+    except Exception as error:  # pydicom raises many kinds on damaged headers
+        raise Refused(f"damaged header ({type(error).__name__}: {error})") from error
+
+
+def _slice(file: File, header: Header) -> Slice:
+    """Return the slice that a header describes."""
+    if header.storage == pydicom.uid.MediaStorageDirectoryStorage:
+        raise Foreign("a DICOMDIR, which lists files and holds no image")
     modality = header.text("Modality")
     if modality != "CT":
-        raise Refused(f"no CT slice: its modality is {modality!r}")
+        raise Foreign(f"no CT slice: its modality is {modality!r}")
     series, sop = header.text("SeriesInstanceUID"), header.text("SOPInstanceUID")
     x, y, z = header.numbers("ImagePositionPatient", 3)
     localizer = "LOCALIZER" in header.values.get("ImageType", ())
@@ -78,8 +103,8 @@ def read_header(file: File) -> Slice:
         _check_image(header, file.size)
     except Refused as refused:
         problem = str(refused)
-    place = file.place, file.name, file.stamp
-    return Slice(*place, series, sop, (x, y, z), spacing, shape, header.syntax, localizer, problem)
+    where = file.path, file.member, file.stamp
+    return Slice(*where, series, sop, (x, y, z), spacing, shape, header.syntax, localizer, problem)
 
 
 def missing_decoder(syntax: str) -> str:
@@ -96,11 +121,22 @@ def decoders() -> list[str]:
     return [str(syntax) for syntax in pydicom.uid.AllTransferSyntaxes if not missing_decoder(syntax)]
 
 
-def _not_dicom(file: File) -> str:
-    """Return a reason where a file does not even claim to be DICOM."""
-    if file.size == 0:
-        return "empty"
-    return "" if file.head(132)[128:] == b"DICM" else "not DICOM"
+def _other(file: File) -> Refused:
+    """Return what to say of a file that does not begin as DICOM does."""
+    head, lost = file.head(HEAD_BYTES), ".dcm" in file.name.lower()
+    if head.startswith(_SIDE_FILE):
+        return Foreign("a side file of macOS, which holds no image")
+    if file.member and kind(file) != "file":
+        return Refused(f"an archive within an archive: unpack {file.path} once")
+    if packed := packing(head):
+        reason, lost = f"{packed.told}: unpack it with {packed.undo}", lost or beginning(file)[DICM] == b"DICM"
+    elif reason := unread(head):
+        lost = lost or not reason.startswith("a web page")
+    elif not head:
+        reason = "empty"
+    else:
+        reason = "not DICOM, though its name says so: download it again" if lost else "not DICOM"
+    return Refused(reason) if lost else Foreign(reason)
 
 
 def _check_image(header: Header, size: int) -> None:
@@ -135,6 +171,8 @@ def _check_image(header: Header, size: int) -> None:
     if missing := missing_decoder(syntax):
         raise Refused(f"compressed as {syntax.name}, which wants another package: {missing}")
     if not syntax.is_compressed:
+        if header.length == UNDEFINED:
+            raise Refused("damaged: its pixels are compressed, and its transfer syntax says that they are not")
         expected = rows * columns * allocated // 8
         if not expected <= header.length <= expected + 1:  # an odd length is padded
             raise Refused(f"damaged: {header.length} bytes of pixels for {rows} x {columns} of {allocated} bits")

@@ -12,8 +12,8 @@ from pydicom.filereader import read_partial
 
 from benchmark.files import sha256
 from datasets.dicom import archive, headers
-from datasets.dicom.elements import PIXEL_DATA, Stop, parse
-from datasets.dicom.files import Fault, File, Refused, Unit, is_archive
+from datasets.dicom.elements import PIXEL_DATA, Stop, lacking, parse
+from datasets.dicom.files import Fault, File, Refused
 from datasets.dicom.headers import LONG_HEAD_BYTES, Slice
 
 PADDING_HU = -1000.0  # below it there is no body, only the scanner's padding
@@ -37,7 +37,8 @@ def read_image(file: File, expected: Slice) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            stored = read_partial(io.BytesIO(data), stop_when=Stop(PIXEL_DATA + 1)).pixel_array
+            stream = io.BytesIO((lacking(data) or b"") + data)
+            stored = read_partial(stream, stop_when=Stop(PIXEL_DATA + 1)).pixel_array
     except Exception as error:  # a decoder's complaints are of many kinds
         raise Refused(f"damaged pixels ({type(error).__name__}: {error})") from error
     if stored.shape != expected.shape:
@@ -59,21 +60,21 @@ def image_hash(image: Image) -> str:
 
 def read_images(root: Path, slices: Iterable[Slice]) -> Iterator[tuple[Slice, Image | str]]:
     """Read slices in the order in which they are stored; in place of one that cannot be read, say why."""
-    for place, group in groupby(sorted(slices, key=lambda one: (one.place, one.name)), key=lambda one: one.place):
-        of_name = {one.name: one for one in group}
-        stamps = tuple((one.name, one.stamp) for one in of_name.values())
+    base = archive.base_of(root)
+    ordered = sorted(slices, key=lambda one: (one.path, one.member))
+    for path, group in groupby(ordered, key=lambda one: one.path):
+        of_member = {one.member: one for one in group}
         reasons: dict[str, str] = {}
-        unit = Unit(place, ((("", stamps[0][1]),) if is_archive(place) else stamps))
-        for file in archive.read(root, unit, of_name):
+        for file in archive.opened(base, path, next(iter(of_member.values())).stamp, set(of_member)):
             if isinstance(file, Fault):
                 reasons[file.name] = file.reason
                 continue
-            one = of_name.pop(file.name)
+            one = of_member.pop(file.member)
             try:
                 yield one, read_image(file, one)
             except Refused as refused:
                 yield one, str(refused)
-            except Exception as error:  # a damaged archive raises many kinds
+            except Exception as error:  # whatever is wrong with one file, the others are read
                 yield one, f"damaged ({type(error).__name__}: {error})"
-        for one in of_name.values():
-            yield one, reasons.get(one.label, reasons.get(place, "no longer there"))
+        for one in of_member.values():
+            yield one, reasons.get(one.label, reasons.get(path, "no longer there"))

@@ -1,6 +1,7 @@
 """Stack: the one CT series of a folder as a volume that is read slice by slice."""
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float32
 
 from datasets.crops import Box, Grid
 from datasets.dicom import archive, headers
-from datasets.dicom.files import Fault, Refused
+from datasets.dicom.files import Fault, Foreign, Refused
 from datasets.dicom.headers import Slice
 from datasets.dicom.images import read_images
 
@@ -46,19 +47,23 @@ class Stack:
 
 
 def find(root: Path) -> Stack:
-    """Find the CT slices below a folder; other files, and scout views, are passed over.
+    """Find the CT slices below a folder; scout views, and files that never were a slice, are passed over.
 
     Raises:
-        Refused: They are no whole series: none, of several series, unlike each other, at one height, or with a gap.
+        Refused: They are no whole series: none, of several series, unlike each other, at one height, or with a gap; or
+            a file that may be one of them cannot be used, since without the last one a series is short and has no gap.
     """
-    units, _ = archive.units(root)
+    units, faults = archive.units(root)
     found: list[Slice] = []
-    for file in (file for unit in units for file in archive.read(root, unit)):
-        if not isinstance(file, Fault):
-            try:
-                found.append(headers.read_header(file))
-            except Refused:
-                continue
+    for file in chain(faults, (file for unit in units for file in archive.read(root, unit))):
+        if isinstance(file, Fault):
+            raise Refused(_unusable(file.name, file.reason))
+        try:
+            found.append(headers.read_header(file))
+        except Foreign:
+            continue
+        except Refused as refused:
+            raise Refused(_unusable(file.label, str(refused))) from refused
     slices = sorted((one for one in found if not one.localizer), key=lambda one: one.position_mm[2])
     if len(slices) < 2:
         raise Refused(f"holds {len(slices)} CT slices in DICOM: give it a whole series")
@@ -80,3 +85,7 @@ def find(root: Path) -> Stack:
         raise Refused(f"lacks slices between z {z[at]:g} and {z[at + 1]:g} mm: complete the series")
     in_plane = (step * np.arange(count) for step, count in zip(first.spacing_mm, first.shape, strict=True))
     return Stack(root, tuple(slices), Grid(z, *in_plane))
+
+
+def _unusable(name: str, reason: str) -> str:
+    return f"has a file {name} that cannot be used ({reason}): replace it, or take it away"

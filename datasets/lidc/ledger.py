@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
+from benchmark.contracts import InputError
 from benchmark.files import write_atomically
 from datasets.dicom.files import Fault
 from datasets.dicom.headers import Slice
@@ -14,12 +16,29 @@ from datasets.dicom.images import Image, image_hash, read_images
 CHANGED = "its pixels are not those of its first reading"
 
 
+_Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class Ledger:
     """The hash of each slice at its first reading, by SOP instance UID."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.hashes = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.is_file() else {}
+        """Read it, if there is one.
+
+        Raises:
+            InputError: It is damaged. It is never begun anew unasked: the slices as they are now would then pass for
+                what they were.
+        """
+        self.path, self.hashes = path, dict[str, str]()
+        try:
+            self.hashes = msgspec.json.decode(path.read_bytes(), type=dict[str, _Hash])
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{path}, which holds the first readings of a series' slices, cannot be read ({error}): restore it, or "
+                "delete it to take the slices as they are now for the first ones"
+            ) from error
 
     def agrees(self, one: Slice, image: Image) -> bool:
         """Return whether a slice is what it was at its first reading, which this may be."""
@@ -32,7 +51,11 @@ class Ledger:
 
 
 def changed(root: Path, slices: Sequence[Slice], ledger: Path) -> list[Fault]:
-    """Read again every slice that was read before; return those that are not what they were."""
+    """Read again every slice that was read before; return those that are not what they were.
+
+    Raises:
+        InputError: The ledger is damaged.
+    """
     first = Ledger(ledger)
     wanted = [one for one in slices if one.sop_uid in first.hashes]
     faults = [

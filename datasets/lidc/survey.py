@@ -18,7 +18,7 @@ from benchmark.contracts import InputError, Json
 from benchmark.files import write_atomically
 from datasets.code import code_hash, json_hash
 from datasets.dicom import archive, elements, files, headers, members
-from datasets.dicom.files import Fault, Refused, Unit, is_archive, label
+from datasets.dicom.files import Fault, Refused, Unit
 from datasets.dicom.headers import Slice
 from datasets.lidc import ledger
 from datasets.lidc.nodules import Nodule
@@ -80,7 +80,7 @@ class Survey:
         """Read every slice again that was read before, and return their number.
 
         Raises:
-            InputError: Some are not what they were.
+            InputError: Some are not what they were, or what they were is no longer known.
         """
         remembered = sorted((self.work / "ledger").glob("*.json"))
         faults = [f for path in remembered for f in ledger.changed(self.root, self.slices.get(path.stem, ()), path)]
@@ -91,7 +91,7 @@ class Survey:
                 f"{len(faults)} slices are not what they were when they were first read ({shown}{more}): restore them, "
                 f"or delete {self.work} to start from what is there now"
             )
-        return sum(len(json.loads(path.read_text())) for path in remembered)
+        return sum(len(ledger.Ledger(path).hashes) for path in remembered)
 
     def _ledger(self, uid: str) -> Path:
         return self.work / "ledger" / f"{uid}.json"
@@ -118,17 +118,16 @@ def find(root: Path, work: Path, mapped: Map = map, progress: Progress | None = 
             slices.setdefault(one.series_uid, []).append(one)
         if progress is not None:
             progress(done, len(units))
-    ordered = {uid: tuple(sorted(found, key=lambda one: (one.place, one.name))) for uid, found in slices.items()}
+    ordered = {uid: tuple(sorted(found, key=lambda one: (one.path, one.member))) for uid, found in slices.items()}
     return Survey(root, work, ordered, tuple(faults))
 
 
 def index(place: tuple[Path, Unit, Path]) -> Index:
     """Return the slices and faults of one unit, from its index file or, first, from its headers."""
     root, unit, path = place
-    try:
-        return msgspec.convert(json.loads(path.read_bytes()), Index)
-    except (OSError, ValueError):  # not there, or not whole
-        found = Index()
+    if (kept := _remembered(path)) is not None:
+        return kept
+    found = Index()
     for file in archive.read(root, unit):
         if isinstance(file, Fault):
             found.faults.append(file)
@@ -136,16 +135,25 @@ def index(place: tuple[Path, Unit, Path]) -> Index:
         try:
             found.slices.append(headers.read_header(file))
         except Refused as refused:
-            found.faults.append(Fault(label(file.place, file.name), str(refused)))
+            found.faults.append(Fault(file.label, str(refused)))
     write_atomically(path, json.dumps(msgspec.to_builtins(found)))  # json, since a file's name may be no UTF-8
     return found
+
+
+def _remembered(path: Path) -> Index | None:
+    """Return what an index file says; None where it is not there or not whole, or a fault of its may have passed."""
+    try:
+        kept = msgspec.convert(json.loads(path.read_bytes()), Index)
+    except (OSError, ValueError):
+        return None
+    return None if any(fault.passing for fault in kept.faults) else kept
 
 
 def root_of(root: Path | None) -> Path:
     """Return where the download lies: as given, or as pylidc's configuration file says.
 
     Raises:
-        InputError: Neither names a folder or archive that is there.
+        InputError: Neither names a folder or archive that is there and readable.
     """
     source = "--dicom-root"
     if root is None:
@@ -161,8 +169,16 @@ def root_of(root: Path | None) -> Path:
                 "the source dicom needs the folder of a LIDC-IDRI download: give --dicom-root PATH, or "
                 f"write it to {config} as pylidc does (section [dicom], path = ...)"
             )
-        root, source = Path(path).expanduser(), str(config)
-    if not (root.is_dir() or (root.is_file() and is_archive(root.name))):
+        root, source = Path(path), str(config)
+    try:
+        root = root.expanduser()
+        usable = root.is_dir() or (root.is_file() and archive.kind_of(root) != "file")
+    except (OSError, RuntimeError, Refused) as error:  # RuntimeError: ~somebody, who is not there
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{source} {str(root)!r} cannot be read ({reason}): make it readable, or give another"
+        ) from error
+    if not usable:
         raise InputError(f"{source} {str(root)!r} is neither a folder nor a zip or tar")
     return root.resolve()
 

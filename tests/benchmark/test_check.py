@@ -99,11 +99,16 @@ def test_an_accuracy_lowered_by_three_points_is_caught(copied, capsys):
     assert status == 1 and re.search(r"^ ce .*-3\.0", out, re.MULTILINE)
 
 
-def test_a_removed_row_is_caught_by_name(copied, capsys):
+def test_a_removed_row_is_caught_by_name_where_the_run_must_be_complete(copied, capsys):
     for label_set in ("three", "two"):
         shutil.rmtree(copied[0] / "fits" / label_set / "udm")
-    status, out, _ = check(capsys, *copied)
-    assert status == 1 and "row udm is missing on A-open, B-restricted, B-open, C-open" in out
+    status, out, _ = check(capsys, *copied, "--complete")
+    assert status == 1 and "REGRESSION: not in this run: row udm;" in out
+
+
+def test_a_complete_run_passes_as_one(accepted, capsys):
+    status, out, _ = check(capsys, *accepted, "--complete")
+    assert status == 0 and "PASS: all 140 scores within" in out
 
 
 def test_a_row_that_fails_now_is_caught_with_its_reason(copied, capsys):
@@ -153,7 +158,7 @@ def test_a_new_row_is_named_and_no_failure(accepted, tmp_path, capsys):
         place = Path("fits", label_set, "mine")
         shutil.copytree(tmp_path / "other" / place, tmp_path / "run" / place)
     status, out, _ = check(capsys, tmp_path / "run", accepted[1])
-    assert status == 0 and "Not in the accepted numbers, so not compared: mine." in out
+    assert status == 0 and "Not in the accepted numbers, so not compared: row mine." in out
 
 
 def test_golden_numbers_come_back_as_the_run_had_them(accepted):
@@ -182,6 +187,16 @@ def test_a_reason_in_any_words_is_kept(copied, capsys):
     assert check(capsys, *copied)[0] == 0
 
 
+def test_damaged_golden_numbers_do_not_stand_in_the_way_of_new_ones(copied, capsys):
+    (copied[1] / "golden" / "quick-phantom-published.toml").write_text("half a")
+    assert check(capsys, *copied, "--accept", "anew")[0] == check(capsys, *copied)[0] == 0
+
+
+def test_accepting_and_a_complete_run_are_one_or_the_other(accepted, capsys):
+    status, _, err = check(capsys, *accepted, "--complete", "--accept", "both")
+    assert status == 2 and "not allowed with argument" in err and err.count("\n") == 1
+
+
 def spoil(path: str, old: str, new: str):
     def do(run: Path, results: Path) -> None:
         file = (run.parent / path).resolve()
@@ -199,8 +214,23 @@ RECORD = "run/fits/three/ce/fold0-seed0.json"
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
+        (lambda run, _: shutil.rmtree(run / "fits"), r"run/fits"),
+        (lambda run, _: (shutil.rmtree(run / "fits"), (run / "fits").touch()), r"run/fits"),
+        (lambda run, _: (shutil.rmtree(run / "fits"), (run / "fits").symlink_to("fits")), r"run/fits"),
+        (lambda run, _: ((run.parent / RECORD).unlink(), (run.parent / RECORD).mkdir()), r"fold0-seed0\.json"),
+        (lambda run, _: ((run / "run.json").unlink(), (run / "run.json").mkdir()), r"run holds no run\.json"),
+        (lambda run, _: (shutil.rmtree(run), run.touch()), r"run holds no run\.json"),
+        (lambda _, results: (results / "margins.toml").unlink(), r"margins\.toml is missing, the margins of"),
+        (lambda _, results: shutil.rmtree(results), r"there are no golden numbers .*/results/golden/quick"),
+        (
+            lambda run, _: ((run.parent / GOLDEN).unlink(), (run.parent / GOLDEN).mkdir()),
+            r"published\.toml: cannot be read",
+        ),
+        (lambda run, _: (run.parent / GOLDEN).write_text(""), r"published\.toml, line 1, key format: is missing"),
+        (lambda run, _: (run.parent / GOLDEN).write_bytes(b"\xff"), r"published\.toml: is not UTF-8 text"),
+        (spoil(GOLDEN, "[tests]", "[more]\n[tests]"), r"key more: is unknown; allowed here"),
         (lambda run, _: shutil.rmtree(run), r"run holds no run\.json; give the folder of a run"),
-        (spoil("run/run.json", '"protocols"', '"x"'), r"run\.json, key protocols: missing, so the run is half done"),
+        (spoil("run/run.json", '"finished"', '"x"'), r"run\.json does not say finished, so the run is half done"),
         (spoil("run/run.json", '"title"', '"x"'), r"run\.json is damaged, .*`title`"),
         (spoil("run/run.json", '"fold_assignment"', '"x"'), r"run\.json is damaged, .*`fold_assignment`"),
         (spoil("run/run.json", "{", "["), r"run\.json is damaged, or of another version of this suite"),
@@ -221,6 +251,31 @@ def test_bad_input_is_one_sentence_with_file_and_key_and_status_2(copied, capsys
     damage(*copied)
     status, _, err = check(capsys, *copied)
     assert status == 2 and re.search(sentence, err) and err.count("\n") == 1 and err.startswith("benchmark.check: ")
+
+
+@pytest.mark.parametrize("name", ["run.json", "fold0-seed0.json"])
+def test_a_file_that_cannot_be_read_is_named_in_one_sentence(accepted, capsys, monkeypatch, name):
+    def refuse(path: Path) -> bytes:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    status, _, err = check(capsys, *accepted)
+    assert status == 2 and name in err and "Permission denied" in err and err.count("\n") == 1
+    assert "or give another --out" not in err
+
+
+def test_a_folder_that_the_system_refuses_is_named_in_one_sentence(accepted, capsys):
+    status, _, err = check(capsys, Path("x" * 300), accepted[1])
+    assert status == 2 and "x" * 300 in err and err.endswith("see to it, or give another folder\n")
+
+
+def test_numbers_are_never_shortened_in_print(tmp_path, capsys):
+    runs.write_run(tmp_path / "run", {"clip_lung_ic_ia": 0.0, "clip_lung": 1.0})
+    out = check(capsys, tmp_path / "run", RESULTS, "--complete")[1]
+    assert "clip_lung_ic_ia" in out and "100.0" in out and "\u2026" not in out
 
 
 def test_a_run_of_the_phantom_says_nothing_about_the_paper(accepted, tmp_path, capsys):

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,12 @@ def measured(
         sections={section.key: section for section in sections or sections_of((A, B, C))},
         cells={key: Score(folds, tuple(range(len(folds)))) for key, folds in values.items()},
         nodules=dict.fromkeys(values, nodules),
+        shares=dict.fromkeys(("A-open", "B-restricted", "B-open", "C-open"), 1.0),
         references=frozenset(),
         tests={},
         failed={},
+        keys={},
+        weights="",
     )
 
 
@@ -220,6 +223,11 @@ def test_a_margin_is_read_in_points(margins, points):
     assert load_margins(margins(points)) == {"accuracy": float(points)}
 
 
+def test_margins_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(InputError, match=rf"^{re.escape(str(tmp_path / 'margins.toml'))} is missing, the margins"):
+        load_margins(tmp_path / "margins.toml")
+
+
 def test_every_kind_of_score_has_its_own_margin(margins):
     path = margins("2.0")
     path.write_text(path.read_text() + '[f1]\npoints = 4.5\nreason = "another"\n')
@@ -250,3 +258,13 @@ def test_a_margin_names_its_line_whatever_is_wrong(margins):
     path.write_text('[f1]\npoints = 2.0\nreason = "a word"\nwhy = "another"\n')
     with pytest.raises(InputError, match=r"line 4, key f1\.why: is unknown; allowed here: points, reason$"):
         load_margins(path)
+
+
+def test_on_lidc_b_folds_share_less_than_they_train_on():
+    """Three in five nodules are tested there: a mean's variance is (1/5 + 0.6/4) s^2 and not (1/5 + 1/4) s^2."""
+    cells = {section: cell("50.0", "0.0", protocol=section[0]) for section in ("A-open", "B-restricted")}
+    run = measured({("ce", section, "accuracy"): STEPS for section in cells})
+    run = replace(run, shares={"A-open": 1.0, "B-restricted": 0.6, "B-open": 0.6, "C-open": 1.0})
+    on_a, on_b = (agreements(paper(printed), run, MARGINS) for printed in cells.values())
+    widths = [half_width(one) - HALF_DIGIT for (one,) in (on_a, on_b)]
+    assert widths[1] / widths[0] == pytest.approx(math.sqrt((1 / 5 + 0.6 / 4) / (1 / 5 + 1 / 4)))

@@ -36,9 +36,12 @@ def measured(
         "sections": {},
         "cells": {ScoreKey(*key): score for key, score in scores.items()},
         "nodules": {},
+        "shares": {},
         "references": frozenset(),
         "tests": {("ce", "three"): "abc"},
         "failed": {},
+        "keys": {},
+        "weights": "",
     }
     return Measured(**fields | changes)
 
@@ -99,8 +102,29 @@ def test_letters_of_every_alphabet_are_written_as_they_are(path):
     assert 'reason = "größere Knoten, 結節"\n' in written(path, measured(ONE), "größere Knoten, 結節")
 
 
+@pytest.mark.parametrize("sign", ["\x00", "\x1b", "\x7f", "\x85", "\udcff"])
+def test_a_reason_with_what_is_no_text_is_refused_and_what_was_accepted_stays(path, sign):
+    before = written(path, measured(ONE))
+    with pytest.raises(InputError, match=r"no text; use plain words$") as caught:
+        accept(measured(ONE), path, f"the{sign}second")
+    assert str(caught.value).isprintable() and path.read_text(encoding="utf-8") == before
+
+
+def test_settings_of_any_signs_are_loaded_again(path):
+    settings = {"ce.\x7f\U0001d6fc": "\x00\x1b\x7f\x85\u2028\U0001d6fc\\x7f"}
+    accept(measured(ONE, identity=replace(IDENTITY, folds=2, settings=settings)), path, "the first")
+    assert load(path).identity["settings"] == settings
+
+
+@pytest.mark.parametrize("block", [lambda path: path.mkdir(parents=True), lambda path: path.parent.touch()])
+def test_a_place_that_cannot_be_written_is_named(path, block):
+    block(path)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: cannot be written \(.+\); .* with --results$"):
+        accept(measured(ONE), path, "the first")
+
+
 def test_a_number_that_is_not_finite_has_no_place_among_settings(path, monkeypatch):
-    monkeypatch.setattr(Identity, "plain", lambda _: {"folds": 2, "settings": {"alpha": math.inf}})
+    monkeypatch.setattr(Identity, "plain", lambda *_: {"folds": 2, "settings": {"alpha": math.inf}})
     with pytest.raises(ValueError, match=r"^inf has no place among settings$"):
         accept(measured(ONE), path, "the first")
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -165,6 +166,23 @@ def test_references_are_the_rows_of_that_kind_and_no_others(tmp_path):
     assert run.references == {"majority"}
 
 
+def test_kinds_may_change_among_methods_and_never_to_a_reference(tmp_path):
+    run = write(tmp_path / "run", {"ce": CE})
+    run.write(fit(FitSpec("two", "ce", 1, 0), "0001", kind="variant"))
+    assert read(run.folder).references == frozenset()
+    run.write(fit(FitSpec("two", "ce", 1, 0), "0001", kind="reference"))
+    assert refusal(run) == (
+        f"{run.folder / 'fits'} is damaged: records of the row ce are of a reference and of a method; "
+        "delete the row's folders there and run the run's command again"
+    )
+
+
+def test_records_are_counted_by_row_and_by_what_made_them(tmp_path):
+    run = write(tmp_path / "run", {"ce": HALVES, "udm": {"low": HALVES["low"]}})
+    run.write(fit(FitSpec("two", "ce", 1, 0), "0001", key="".join(["ol", "d"])))
+    assert read(run.folder).keys == {"ce": Counter(key=5, old=1), "udm": Counter(key=2)}
+
+
 def test_a_row_that_broke_off_has_the_first_reason_and_no_score_there(tmp_path):
     run = write(tmp_path / "run", {"ce": CE})
     run.write(broken(FitSpec("three", "ce", 0, 1), "failed", "the loss is nan"))
@@ -181,6 +199,7 @@ def test_a_row_that_broke_off_everywhere_has_no_score_at_all(tmp_path):
     run.write(broken(FitSpec("low", "ce", 1, 0), "unsupported", "it cannot work on this task"))
     found = read(run.folder)
     assert not found.cells and found.failed == {("ce", "low"): "unsupported: it cannot work on this task"}
+    assert found.rows == {"ce"}
 
 
 def digest(*nodules: tuple[int, str, int]) -> str:
@@ -208,7 +227,7 @@ def test_a_run_says_what_it_is(ce):
         **{"A-open": "A", "B-restricted": "B", "C-open": "C", "D-open": "D"},
         "B-open": "B",
     }
-    assert ce.references == frozenset() and ce.failed == {}
+    assert ce.references == frozenset() and ce.failed == {} and ce.rows == {"ce"} and ce.weights == ""
 
 
 def test_golden_numbers_are_kept_by_preset_source_label_rule_and_changed_settings(ce):
@@ -271,6 +290,13 @@ def test_probabilities_over_another_number_of_classes_are_refused(tmp_path, monk
         f"the record {run.path(spec)}, key proba: no probabilities over 3 classes; "
         "delete it and run again to train that fit"
     )
+
+
+@pytest.mark.parametrize("spoil", [lambda _: None, Path.mkdir, Path.touch], ids=["gone", "empty", "a file"])
+def test_a_run_without_any_record_is_refused_by_the_place_of_its_records(tmp_path, spoil):
+    run = write(tmp_path / "run", {})
+    spoil(run.folder / "fits")
+    assert refusal(run).startswith(str(run.folder / "fits"))
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

@@ -55,9 +55,12 @@ def measured(cells: Mapping[ScoreKey, Score], **changes: Any) -> Measured:
         sections=SECTIONS,
         cells=cells,
         nodules=dict.fromkeys(cells, 40.0),
+        shares={},
         references=frozenset(),
         tests={},
         failed={},
+        keys={},
+        weights="",
     )
     return replace(run, **changes)
 
@@ -73,7 +76,7 @@ def refusal(golden: Golden, run: Measured) -> str:
 
 def test_a_run_that_is_as_accepted_passes_with_nothing_to_say():
     verdict = judge(accepted(scores(ONE)), measured(scores(ONE)))
-    assert verdict.passes and verdict.faults == [] and verdict.new == [] and verdict.regressions == []
+    assert verdict.passes and verdict.faults == verdict.absent == verdict.new == verdict.regressions == []
     assert [(c.key, c.golden, c.run) for c in verdict.comparisons] == [(("ce", "A-open", "accuracy"), 0.5, 0.5)]
 
 
@@ -92,16 +95,16 @@ WITHIN = replace(OUTSIDE, run=0.375)
     ],
 )
 def test_a_run_passes_without_regressions_and_without_faults_only(comparisons, faults, passes):
-    assert Verdict(comparisons, faults, new=["mine"]).passes is passes
+    assert Verdict(comparisons, faults, absent=["row udm"], new=["row mine"]).passes is passes
 
 
 def test_the_regressions_are_the_scores_outside_their_bound():
-    assert Verdict([WITHIN, OUTSIDE, WITHIN], [], []).regressions == [OUTSIDE]
+    assert Verdict([WITHIN, OUTSIDE, WITHIN], [], [], []).regressions == [OUTSIDE]
 
 
 def test_a_verdict_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
-        Verdict([], [], []).faults = ["another"]
+        Verdict([], [], [], []).faults = ["another"]
 
 
 def test_a_row_that_fell_in_all_folds_is_a_regression():
@@ -183,7 +186,7 @@ def test_accepted_numbers_that_lack_an_identity_key_cannot_be_compared():
 def test_another_cohort_or_assignment_is_the_one_fault_and_nothing_is_compared(ours, sentence):
     cells = scores([("new", "A-open", "accuracy"), *ONE])
     verdict = judge(accepted(scores(ONE)), measured(cells, identity=replace(IDENTITY, **ours)))
-    assert verdict == Verdict([], [sentence], []) and not verdict.passes
+    assert verdict == Verdict([], [sentence], [], []) and not verdict.passes
 
 
 def test_a_long_accepted_digest_is_named_by_its_beginning():
@@ -198,13 +201,56 @@ def test_what_is_neither_chosen_nor_given_does_not_matter():
 def test_new_rows_are_named_in_order_once_and_are_no_fault():
     new = [(row, section, "accuracy") for row in ("zebra", "ant") for section in ("A-open", "B-open")]
     verdict = judge(accepted(scores(ONE)), measured(scores([*new, *ONE])))
-    assert verdict.new == ["ant", "zebra"] and verdict.passes and len(verdict.comparisons) == 1
+    assert (
+        verdict.new == ["rows ant, zebra", "section B-open"]
+        and verdict.absent == []
+        and verdict.passes
+        and len(verdict.comparisons) == 1
+    )
 
 
-def test_a_row_that_is_gone_is_a_fault_and_not_new():
-    golden = [("udm", "A-open", "accuracy"), ("udm", "A-open", "macro_f1"), ("udm", "C-open", "accuracy"), *ONE]
+def test_a_row_that_the_run_does_not_have_is_absent_and_no_fault():
+    golden = [("udm", "A-open", "accuracy"), ("udm", "A-open", "macro_f1"), ("ant", "C-open", "accuracy"), *ONE]
     verdict = judge(accepted(scores(golden)), measured(scores(ONE)))
-    assert verdict.faults == ["row udm is missing on A-open, C-open"] and verdict.new == [] and not verdict.passes
+    assert verdict.absent == ["rows ant, udm"] and verdict.new == [] and verdict.faults == [] and verdict.passes
+    assert [comparison.key for comparison in verdict.comparisons] == ONE
+
+
+def test_a_dataset_that_the_run_does_not_have_is_absent_and_no_fault():
+    golden = [("ce", section, "accuracy") for section in ("C-open", MEAN, "B-restricted", "A-open")]
+    run = measured(scores(ONE), sections={"A-open": SECTIONS["A-open"]})
+    verdict = judge(accepted(scores(golden)), run)
+    assert verdict.absent == ["sections B-restricted, C-open"] and verdict.faults == [] and verdict.passes
+
+
+def test_a_row_that_failed_is_not_absent():
+    golden = accepted(scores([*ONE, ("udm", "A-open", "accuracy")]))
+    verdict = judge(golden, measured(scores(ONE), failed={("udm", "three"): "failed: the loss is nan"}))
+    assert verdict.absent == [] and verdict.faults == ["row udm is missing on A-open (failed: the loss is nan)"]
+
+
+def test_of_a_complete_run_what_is_absent_is_a_fault_behind_the_others():
+    verdict = Verdict([WITHIN], ["first"], ["row udm", "sections B-open, C-open"], ["row mine"]).of_a_complete_run()
+    assert verdict.faults == ["first", "not in this run: row udm", "not in this run: sections B-open, C-open"]
+    assert (verdict.comparisons, verdict.absent, verdict.new) == ([WITHIN], [], ["row mine"])
+    assert Verdict([WITHIN], [], [], []).of_a_complete_run().passes
+
+
+NOTHING_SHARED = (
+    "cannot compare run with golden.toml: they have no score in common; "
+    "run rows and datasets that were accepted, or accept this run with --accept REASON"
+)
+
+
+@pytest.mark.parametrize("other", [[("udm", "A-open", "accuracy")], [("ce", "C-open", "accuracy")], []])
+def test_where_no_score_is_shared_nothing_is_judged(other):
+    sections = {"A-open": SECTIONS["A-open"]}
+    assert refusal(accepted(scores(other)), measured(scores(ONE), sections=sections)) == NOTHING_SHARED
+
+
+def test_where_all_failed_there_is_a_fault_and_no_refusal():
+    run = measured({}, failed={("ce", "three"): "failed: the loss is nan"})
+    assert judge(accepted(scores(ONE)), run).faults == ["row ce is missing on A-open (failed: the loss is nan)"]
 
 
 def test_a_row_is_missing_on_the_sections_that_it_lacks_alone_whatever_others_have():
@@ -214,9 +260,10 @@ def test_a_row_is_missing_on_the_sections_that_it_lacks_alone_whatever_others_ha
     assert judge(accepted(scores(golden)), measured(scores(kept))).faults == ["row ce is missing on B-open, own-open"]
 
 
-def test_each_row_that_is_gone_has_its_own_sentence():
-    golden = [(row, "A-open", "accuracy") for row in ("udm", "ant")]
-    faults = judge(accepted(scores([*golden, *ONE])), measured(scores(ONE))).faults
+def test_each_row_that_lacks_a_section_has_its_own_sentence():
+    kept = [(row, "C-open", "accuracy") for row in ("udm", "ant")]
+    golden = [*kept, *((row, "A-open", metric) for row in ("udm", "ant") for metric in ("accuracy", "macro_f1"))]
+    faults = judge(accepted(scores(golden)), measured(scores(kept))).faults
     assert faults == ["row udm is missing on A-open", "row ant is missing on A-open"]
 
 
@@ -250,12 +297,6 @@ def test_a_row_missing_on_two_label_sets_says_both_reasons():
     ]
 
 
-def test_a_section_that_the_run_does_not_know_is_missing_without_a_reason():
-    golden = accepted(scores([("ce", "Z-open", "accuracy")]))
-    run = measured(scores(ONE), failed={("ce", "two"): "failed: the loss is nan"})
-    assert judge(golden, run).faults == ["row ce is missing on Z-open"]
-
-
 @pytest.mark.parametrize(("theirs", "ours"), [(DIGEST, OTHER_DIGEST), (OTHER_DIGEST, DIGEST)])
 def test_a_row_tested_on_other_nodules_is_a_fault_by_name(theirs, ours):
     golden = accepted(scores(ONE), tests={"three": theirs, "two": DIGEST})
@@ -270,7 +311,17 @@ def test_a_label_set_that_nobody_accepted_has_no_wrong_nodules():
 
 
 def test_missing_rows_are_told_before_other_nodules():
-    golden = accepted(scores([*ONE, ("udm", "A-open", "accuracy")]), tests={"three": DIGEST})
+    golden = accepted(scores([*ONE, ("ce", "B-open", "accuracy")]), tests={"three": DIGEST})
     run = measured(scores(ONE), tests={("ce", "three"): OTHER_DIGEST})
     first, second = judge(golden, run).faults
-    assert first == "row udm is missing on A-open" and second.startswith("row ce was tested on other nodules")
+    assert first == "row ce is missing on B-open" and second.startswith("row ce was tested on other nodules")
+
+
+def test_the_text_towers_weights_are_compared_where_both_have_them():
+    cells = scores(ONE)
+    own = accepted(cells, text_tower=IDENTITY.plain("a" * 64)["text_tower"])
+    assert judge(own, measured(cells, weights="a" * 64)).passes
+    assert judge(own, measured(cells)).passes  # a run without a row that reads text
+    assert judge(accepted(cells), measured(cells, weights="a" * 64)).passes
+    sentence = refusal(own, measured(cells, weights="b" * 64))
+    assert "another text tower (weights aaaaaaaaaaaa" in sentence and "bbbbbbbbbbbb" in sentence

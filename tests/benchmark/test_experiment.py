@@ -2,20 +2,23 @@ import pickle
 import random
 import sys
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import methods
 from benchmark import plugins, references
-from benchmark.contracts import InputError, Provenance, Row
-from benchmark.experiment import Experiment, Job, by_reason, done_fits, name_fits
+from benchmark.contracts import InputError, Provenance, Row, Task, TextTowerSpec, TextWeights
+from benchmark.experiment import Experiment, by_reason, done_fits, name_fits
 from benchmark.identity import fit_key
+from benchmark.job import Job
 from benchmark.records import FitSpec
-from benchmark.run import RunMetadata
+from benchmark.runfile import RunMetadata
 from fakes import IDENTITY, LINEAR, PRESET, A, B, C, Linear, fold_data, make_cohort
 
 PRIOR = references.ROWS["majority"]
+METADATA = RunMetadata({}, "cpu", "", Provenance(None, "", None))
 
 
 def test_protocols_with_one_label_set_share_their_fits_and_references_come_first():
@@ -44,7 +47,7 @@ def experiment(tmp_path) -> Experiment:
     specs = name_fits([A], rows, folds=2, seeds=2)
     data = {("three", fold): fold_data(cohort) for fold in (0, 1)}
     made = Experiment(tmp_path / "run", IDENTITY, rows, data, specs, PRESET, "cpu")
-    made.run.start("command", RunMetadata({}, "cpu", "", Provenance(None, "", None)))
+    made.run.start("command", METADATA)
     return made
 
 
@@ -169,6 +172,128 @@ def test_a_setting_that_a_method_refuses_is_said_before_any_training(experiment)
         replace(experiment, folder=experiment.folder / "both", rows=rows, identity=both).check_settings()
     set_by_hand("").check_settings()
     experiment.check_settings()
+
+
+class Reading(Linear):
+    """Stands for a method that reads text; `towers` notes what it was told."""
+
+    reads_text = True
+    towers: ClassVar[list[TextTowerSpec]] = []
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.towers.append(task.text_tower)
+
+
+TEXT = Row("text", "Text", "paper", Reading)
+OWN, OTHER = TextWeights("a" * 64, published=False), TextWeights("b" * 64, published=False)
+
+
+@pytest.fixture
+def reading(experiment) -> Experiment:
+    """Two folds of a row that reads text and of one that does not."""
+    rows = {"majority": PRIOR, "linear": LINEAR, "text": TEXT}
+    return replace(experiment, rows=rows, specs=name_fits([A], rows, folds=2, seeds=1))
+
+
+def begin(reading: Experiment, weights: TextWeights | None) -> Experiment:
+    begun = replace(reading, loaded=weights)
+    begun.run.start("command", METADATA, [A], begun.text_weights)
+    return begun
+
+
+def test_the_tower_is_loaded_for_a_missing_fit_that_reads_text_and_for_a_named_file(reading):
+    def load(_: TextTowerSpec) -> TextWeights:
+        return OWN
+
+    linear, text = (next(spec for spec in reading.specs if spec.method == key) for key in ("linear", "text"))
+    assert reading.with_tower([linear], load) is reading is reading.with_tower([], load)
+    assert reading.with_tower([linear, text], load).text_weights == OWN
+    named = replace(PRESET, text_tower=replace(PRESET.text_tower, path="ViT-B-16.pt"))
+    assert replace(reading, preset=named).with_tower([], load).text_weights == OWN
+    without = replace(reading, preset=named, rows={"linear": LINEAR})
+    assert without.with_tower([linear], load) is without
+
+
+def test_a_run_refuses_weights_that_it_did_not_begin_with(reading):
+    """Finish a run with one file, delete a record, run again with another file."""
+    begun = begin(reading, OWN)
+    train(begun)
+    text = next(spec for spec in begun.specs if spec.method == "text")
+    begun.run.path(text).unlink()
+    with pytest.raises(
+        InputError, match=r"whose text tower has unverified weights \(hash aaaaaaaaaaaa\).*bbbbbbbbbbbb"
+    ):
+        reading.with_tower([text], lambda _: OTHER)
+    found, unusable = reading.with_tower([text], lambda _: OWN).read()
+    assert found[text] is None and unusable == {}
+
+
+def test_workers_are_told_which_weights_the_run_has(reading):
+    Reading.towers.clear()
+    train(begin(reading, OWN))
+    assert {tower.weights for tower in Reading.towers} == {OWN.sha256}
+
+
+def test_a_finished_run_needs_no_weights_to_be_read_again(reading):
+    train(begin(reading, OWN))
+    assert reading.text_weights == OWN  # of run.json
+    found, unusable = reading.read()
+    assert None not in found.values() and unusable == {}
+
+
+def test_records_made_with_other_weights_are_stale_and_those_without_text_are_not(reading):
+    train(begin(reading, None))
+    _, unusable = begin(reading, OWN).read()
+    assert {spec.method for spec in unusable} == {"text"} and len(unusable) == 2
+
+
+def test_a_call_for_less_keeps_what_is_there(experiment):
+    train(experiment)
+    known = {"majority": PRIOR, "linear": LINEAR, "unmade": replace(LINEAR, key="unmade")}
+    less = replace(experiment, rows={"majority": PRIOR}, specs=name_fits([A], {"majority": PRIOR}, folds=2, seeds=1))
+    found, _ = less.read()
+    rows, everything, told = less.with_earlier(found, known)
+    assert list(rows) == ["majority", "linear"] and told == []
+    assert everything.keys() == set(experiment.specs) and {r.status for r in everything.values()} == {"done"}
+    assert found.keys() == set(less.specs)  # what was asked for is as it was
+
+
+def test_a_call_for_fewer_seeds_keeps_the_others(experiment):
+    train(experiment)
+    less = replace(experiment, specs=name_fits([A], experiment.rows, folds=2, seeds=1))
+    _, everything, _ = less.with_earlier(less.read()[0], experiment.rows)
+    assert {spec.seed for spec in everything if spec.method == "linear"} == {0, 1}
+
+
+def test_a_row_with_settings_of_this_call_is_shown_with_them(experiment):
+    changed = replace(LINEAR, title="Linear, spoil = x")
+    rows, _, _ = replace(experiment, rows={"linear": changed}).with_earlier({}, {"linear": LINEAR})
+    assert rows == {}
+    train(experiment)
+    rows, _, _ = replace(experiment, rows={"linear": changed}, specs=[]).with_earlier({}, {"linear": LINEAR})
+    assert rows == {"linear": changed}
+
+
+def test_earlier_records_that_cannot_be_shown_are_told_once_a_reason(experiment):
+    train(experiment)
+    linear = [spec for spec in experiment.specs if spec.method == "linear"]
+    record = experiment.run.read(linear[0])
+    for name in ("gone", "lost"):
+        spec = replace(linear[0], method=name)
+        experiment.run.write(replace(record, spec=spec))
+    experiment.run.write(replace(record, key="old"))
+    elsewhere = replace(linear[0], label_set="two")
+    experiment.run.write(replace(record, spec=elsewhere))
+    less = replace(experiment, specs=[], rows={})
+    rows, everything, told = less.with_earlier({}, {"linear": LINEAR})
+    assert set(everything) == set(linear[1:]) and list(rows) == ["linear"]
+    assert sorted(told) == [
+        "not in the tables: earlier fits of gone, linear, lost, majority, not known to this call; the row of a plugin "
+        "wants its --plugin",
+        "not in the tables: earlier fits of linear, made by other code or settings of its row; name it with --methods "
+        "to make it anew",
+    ]
 
 
 def test_reasons_are_told_once_with_all_their_fits():

@@ -63,7 +63,7 @@ def test_every_part_of_a_recipe_is_part_of_the_identity():
 
 
 def test_the_place_of_the_towers_file_and_the_integers_width_do_not_count():
-    moved = replace(PRESET, text_tower=TextTowerSpec(path="/somewhere/ViT-B-16.pt"))
+    moved = replace(PRESET, text_tower=TextTowerSpec(path="/somewhere/ViT-B-16.pt", weights="abc"))
     assert made(preset=moved) == made() and made().text_tower.path is None
     assert made(fold_of=FOLD_OF.astype(np.int32)) == made()
 
@@ -110,6 +110,18 @@ def test_a_value_without_a_name_of_its_own_is_refused():
 def test_the_code_may_be_given_by_its_hash():
     assert fit_key(IDENTITY, LINEAR, identity.code_of(LINEAR)) == fit_key(IDENTITY, LINEAR)
     assert fit_key(IDENTITY, LINEAR, "other code") != fit_key(IDENTITY, LINEAR)
+
+
+def test_other_weights_of_the_tower_are_another_key_for_the_rows_that_read_text_alone():
+    clip = methods.ROWS["clip"]
+    keys = [fit_key(IDENTITY, clip, weights=weights) for weights in ("", "abc", "def")]
+    assert len(set(keys)) == 3 and keys[0] == fit_key(IDENTITY, clip)
+    assert fit_key(IDENTITY, LINEAR, weights="abc") == fit_key(IDENTITY, LINEAR)
+
+
+def test_the_hash_of_the_towers_weights_stands_in_the_plain_identity():
+    assert made().plain("abc")["text_tower"]["weights"] == "abc" and "weights" not in made().plain()["text_tower"]
+    assert made().plain("abc")["cohort"] == made().plain()["cohort"]
 
 
 def test_another_hyperparameter_is_another_key():
@@ -210,7 +222,7 @@ def test_every_file_that_training_reads_is_in_the_key_or_left_out_for_a_reason()
     code = "import sys, benchmark.runner; print(*(n for n in sys.modules if n.startswith('benchmark.')))"
     names = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     reached = {name.removeprefix("benchmark.").replace(".", "/") + ".py" for name in names.stdout.split()}
-    beside = {"files.py", "identity.py", "records.py", "run.py", "recipe.py"}
+    beside = {"files.py", "identity.py", "records.py", "run.py", "runfile.py", "recipe.py"}
     beside |= {"contracts.py", "contracts/errors.py", "contracts/collections.py"}  # the first is the package itself
     assert reached - beside == {*identity.TRAINING, *identity.ALWAYS}
 

@@ -4,18 +4,28 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark.contracts import Preparation, Provenance, TextTowerSpec
+from benchmark.contracts import Preparation, Provenance, TextTowerSpec, TextWeights
 from benchmark.origin import Origin, folder_name, write_tables
 from benchmark.recipe import Recipe
+from benchmark.records import FitSpec, Found
 from benchmark.tables import tables_of
-from fakes import IDENTITY, LINEAR, A, B, make_cohort
+from fakes import IDENTITY, LINEAR, A, B, make_cohort, record
 
 RANDOM = replace(IDENTITY, text_tower=TextTowerSpec("random"))
-CLIP = methods.ROWS["clip"]
+TEXT = {"clip": methods.ROWS["clip"]}
 
 
-def notes(cohort=None, identity=IDENTITY, seeds: int = 1, rows=(LINEAR,)) -> list[str]:
-    return Origin(cohort or make_cohort(), identity, "the rule", seeds, rows).notes()
+ROWS = {"linear": LINEAR}
+
+
+def notes(cohort=None, identity=IDENTITY, found=None, rows=ROWS, weights=None) -> list[str]:
+    return Origin(cohort or make_cohort(), identity, "the rule", found or {}, rows, weights).notes()
+
+
+def fits(*seeds: int, kind: str = "paper") -> Found:
+    """Fold by fold so many trainings."""
+    specs = [FitSpec("three", kind, fold, seed) for fold, count in enumerate(seeds) for seed in range(count)]
+    return {spec: record(spec, [0], [[1.0, 0.0, 0.0]], kind=kind) for spec in specs}
 
 
 def said(sentence: str, found: list[str]) -> bool:
@@ -34,10 +44,21 @@ def test_a_sample_says_that_its_numbers_mean_nothing_and_a_whole_cohort_does_not
 
 def test_a_random_tower_is_named_where_a_row_reads_text_and_only_there():
     assert said(
-        "Text tower: random weights. Rows that read text show what their losses do", notes(None, RANDOM, 1, [CLIP])
+        "Text tower: random weights. Rows that read text show what their losses do", notes(None, RANDOM, rows=TEXT)
     )
     assert not said("Text tower", notes(None, RANDOM))
-    assert said("Text tower: OpenAI's CLIP ViT-B/16, frozen.", notes(rows=[LINEAR, CLIP]))
+
+
+def test_only_weights_whose_file_openai_published_are_called_openais():
+    own, other = TextWeights("a" * 64, published=True), TextWeights("b" * 64, published=False)
+    assert said("Text tower: OpenAI's CLIP ViT-B/16, frozen.", notes(rows=ROWS | TEXT, weights=own))
+    named = f"unverified weights (hash {'b' * 12})"
+    assert said(f"Text tower: {named}, frozen.", notes(rows=TEXT, weights=other))
+    assert not said("OpenAI", notes(rows=TEXT, weights=other))
+    origin = Origin(make_cohort(), IDENTITY, "", {}, TEXT, other)
+    assert origin.tag() == f"phantom, preset quick, text tower: {named}"
+    assert origin.columns()["text_tower"] == named
+    assert replace(origin, text_weights=None).columns()["text_tower"] == "not read"
 
 
 @pytest.mark.parametrize(
@@ -69,24 +90,29 @@ def test_nodules_patients_rule_and_cohort_are_named():
 
 def test_the_last_note_says_what_the_plus_minus_is():
     sentence = "Percent, mean ± sample standard deviation (ddof=1) over 5 patient-disjoint folds"
-    assert notes()[-1].startswith(f"{sentence};") and notes(seeds=3)[-1].startswith(f"{sentence} of 3 seeds each;")
+    for counts, of_seeds in (((1, 1), ""), ((3, 3), " of 3 seeds each"), ((1, 3), " of 1 to 3 seeds each"), ((), "")):
+        assert notes(found=fits(*counts))[-1].startswith(f"{sentence}{of_seeds};")
+
+
+def test_references_have_one_seed_which_is_not_counted():
+    assert " of 3 seeds each;" in notes(found=fits(3, 3) | fits(1, 1, kind="reference"))[-1]
 
 
 def test_the_tag_and_the_columns_are_the_same_in_short():
-    origin = Origin(make_cohort(), RANDOM, "", 1, [CLIP])
-    assert origin.tag() == "phantom, preset quick, random text tower"
-    assert replace(origin, rows=[LINEAR]).tag() == "phantom, preset quick"
+    origin = Origin(make_cohort(), RANDOM, "", {}, TEXT)
+    assert origin.tag() == "phantom, preset quick, text tower: random weights"
+    assert replace(origin, rows=ROWS).tag() == "phantom, preset quick"
     assert origin.columns() == {
         "source": "phantom",
         "preset": "quick",
-        "text_tower": "random",
+        "text_tower": "random weights",
         "label_rule": "published",
         "cohort": "abc",
     }
 
 
 def test_every_file_says_what_its_numbers_are(tmp_path):
-    origin = Origin(make_cohort(), RANDOM, "", 1, [CLIP])
+    origin = Origin(make_cohort(), RANDOM, "", {}, TEXT)
     write_tables(tmp_path, tables_of([A, B], {"linear": LINEAR}, {}, 5), origin)
     assert {path.name for path in tmp_path.iterdir()} == {
         f"table{n}.{kind}" for n in "12" for kind in ("md", "tex", "csv")

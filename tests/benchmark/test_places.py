@@ -72,3 +72,11 @@ def test_the_users_home_may_be_meant_by_its_sign(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(places.VARIABLE, "~/work")
     assert places.work_folder(None) == tmp_path / "work"
+
+
+def test_the_home_of_nobody_is_refused(monkeypatch):
+    with pytest.raises(InputError, match="the path '~nobody-here/x' begins with the home of a user who is not known"):
+        places.expanded("~nobody-here/x")
+    monkeypatch.setenv(places.VARIABLE, "~nobody-here/x")
+    with pytest.raises(InputError, match="not known here"):
+        places.work_folder(None)

@@ -31,7 +31,7 @@ def accuracy(proba: np.ndarray, labels: np.ndarray) -> float:
 
 @pytest.mark.parametrize("key", ROWS)
 def test_a_reference_gives_every_test_nodule_probabilities_over_the_classes(key):
-    proba = ROWS[key].reference(TRAIN, TEST, LABELS, 0)
+    proba = ROWS[key].reference(TRAIN, TEST, LABELS, 3, 0)
     assert proba.shape == (30, 3) and (proba >= 0).all()
     np.testing.assert_allclose(proba.sum(axis=1), 1)
 
@@ -43,7 +43,22 @@ def test_every_reference_is_a_row_of_its_own_kind_and_key():
 
 def test_the_majority_gives_the_training_sets_class_frequencies():
     labels = np.array([1] * 54 + [0] * 36)
-    assert majority(TRAIN, TEST, labels, 0).tolist() == [[0.4, 0.6]] * 30
+    assert majority(TRAIN, TEST, labels, 2, 0).tolist() == [[0.4, 0.6]] * 30
+
+
+@pytest.mark.parametrize("key", ROWS)
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_a_class_that_was_not_trained_keeps_its_column(key, absent):
+    labels = np.array([number for number in range(3) if number != absent] * 45)
+    proba = ROWS[key].reference(TRAIN, TEST, labels, 3, 0)
+    assert proba.shape == (30, 3) and (proba[:, absent] == 0).all()
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert (proba[:, [n for n in range(3) if n != absent]] > 0).any(axis=0).all()
+
+
+@pytest.mark.parametrize("key", ROWS)
+def test_a_single_class_is_certain(key):
+    assert ROWS[key].reference(TRAIN, TEST, np.ones(90, dtype=int), 3, 0).tolist() == [[0, 1, 0]] * 30
 
 
 def by_size(found: Columns, inverse: bool = False) -> np.ndarray:
@@ -51,15 +66,15 @@ def by_size(found: Columns, inverse: bool = False) -> np.ndarray:
 
 
 def test_the_log_diameter_learns_what_the_diameter_decides():
-    assert accuracy(log_diameter(TRAIN, TEST, by_size(TRAIN), 0), by_size(TEST)) > 0.9
+    assert accuracy(log_diameter(TRAIN, TEST, by_size(TRAIN), 3, 0), by_size(TEST)) > 0.9
 
 
 def test_the_log_diameter_reads_the_diameter_alone():
     other = replace(TRAIN, ratings=TRAIN.ratings[::-1].copy(), n_readers=TRAIN.n_readers[::-1].copy())
-    before = log_diameter(TRAIN, TEST, by_size(TRAIN), 0)
-    assert np.array_equal(before, log_diameter(other, TEST, by_size(TRAIN), 1))
+    before = log_diameter(TRAIN, TEST, by_size(TRAIN), 3, 0)
+    assert np.array_equal(before, log_diameter(other, TEST, by_size(TRAIN), 3, 1))
     shuffled = replace(TEST, diameter_mm=TEST.diameter_mm[::-1].copy())
-    assert np.array_equal(before[::-1], log_diameter(TRAIN, shuffled, by_size(TRAIN), 0))
+    assert np.array_equal(before[::-1], log_diameter(TRAIN, shuffled, by_size(TRAIN), 3, 0))
 
 
 def test_the_log_diameter_is_multinomial_logistic_regression_on_the_standardised_logarithm():
@@ -68,9 +83,9 @@ def test_the_log_diameter_is_multinomial_logistic_regression_on_the_standardised
     mean, std = np.log(TRAIN.diameter_mm).mean(), np.log(TRAIN.diameter_mm).std()
     x = (np.log(TRAIN.diameter_mm) - mean) / std
     at = replace(TEST, diameter_mm=np.exp(mean + std * np.linspace(-1.5, 1.5, 30)))
-    logits = np.log(log_diameter(TRAIN, at, labels, 0))
+    logits = np.log(log_diameter(TRAIN, at, labels, 3, 0))
     slopes = (logits[-1] - logits[-1].mean() - logits[0] + logits[0].mean()) / 3  # d logit / d x, centred
-    residual = np.eye(3)[labels] - log_diameter(TRAIN, TRAIN, labels, 0)
+    residual = np.eye(3)[labels] - log_diameter(TRAIN, TRAIN, labels, 3, 0)
     gradient = (residual * x[:, None]).sum(axis=0)
     np.testing.assert_allclose(gradient - gradient.mean(), slopes, atol=0.02)
 
@@ -82,29 +97,29 @@ def test_the_log_diameter_needs_every_diameter(part):
     gap[0] = np.nan
     parts[part] = replace(parts[part], diameter_mm=gap)
     with pytest.raises(Unsupported, match="does not give every nodule's diameter"):
-        log_diameter(parts["train"], parts["test"], LABELS, 0)
+        log_diameter(parts["train"], parts["test"], LABELS, 3, 0)
 
 
 def test_the_forest_learns_from_the_ratings_of_the_test_nodules():
     labels, wanted = (np.digitize(found.ratings[:, 1], [2.3, 3.7]) for found in (TRAIN, TEST))
-    assert accuracy(ratings_forest(TRAIN, TEST, labels, 0), wanted) > 0.9
+    assert accuracy(ratings_forest(TRAIN, TEST, labels, 3, 0), wanted) > 0.9
 
 
 def test_the_forest_reads_the_ratings_alone_and_repeats_itself_by_its_seed():
-    first = ratings_forest(TRAIN, TEST, LABELS, 0)
+    first = ratings_forest(TRAIN, TEST, LABELS, 3, 0)
     other = replace(TEST, diameter_mm=TEST.diameter_mm[::-1].copy())
-    assert np.array_equal(first, ratings_forest(TRAIN, other, LABELS, 0))
-    assert not np.array_equal(first, ratings_forest(TRAIN, TEST, LABELS, 1))
+    assert np.array_equal(first, ratings_forest(TRAIN, other, LABELS, 3, 0))
+    assert not np.array_equal(first, ratings_forest(TRAIN, TEST, LABELS, 3, 1))
 
 
 def test_the_forest_is_a_hundred_trees_grown_to_their_ends():
     """Each tree votes for whole classes, so probabilities are whole hundredths; it nearly knows its training set."""
-    proba = ratings_forest(TRAIN, TEST, LABELS, 0)
+    proba = ratings_forest(TRAIN, TEST, LABELS, 3, 0)
     np.testing.assert_allclose(proba * 100, np.round(proba * 100), atol=1e-9)
-    assert accuracy(ratings_forest(TRAIN, TRAIN, LABELS, 0), LABELS) > 0.98
+    assert accuracy(ratings_forest(TRAIN, TRAIN, LABELS, 3, 0), LABELS) > 0.98
 
 
 def test_the_forest_needs_ratings():
     bare = {"ratings": np.empty((90, 0)), "trusted": np.empty((90, 0), dtype=bool), "attribute_names": ()}
     with pytest.raises(Unsupported, match="has no attribute ratings"):
-        ratings_forest(replace(TRAIN, **bare), TEST, LABELS, 0)
+        ratings_forest(replace(TRAIN, **bare), TEST, LABELS, 3, 0)

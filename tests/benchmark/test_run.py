@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.contracts import InputError, Provenance
+from benchmark.contracts import InputError, Provenance, TextWeights
 from benchmark.recipe import Recipe
 from benchmark.records import FitSpec, Unusable
-from benchmark.run import Run, RunMetadata, differing
-from fakes import IDENTITY, A, B, record
+from benchmark.run import Run
+from benchmark.runfile import RunMetadata, differing
+from fakes import IDENTITY, A, B, C, record
 
 SPEC = FitSpec("three", "linear", 0, 0)
 METADATA = RunMetadata({"torch": "2.9"}, "cpu", "abc", Provenance(None, "f", None))
@@ -67,8 +68,8 @@ def test_a_record_set_aside_is_kept_under_a_name_of_its_own(run):
 
 def test_a_run_is_unfinished_from_start_to_finish(run):
     run.start("first command", METADATA)
-    run.start("second command", METADATA)
-    with pytest.raises(InputError, match="key protocols: missing, so the run is half done; finish it with: second"):
+    run.start("second command", METADATA, [A])
+    with pytest.raises(InputError, match="does not say finished, so the run is half done; finish it with: second"):
         run.protocols()
     run.finish([A, B])
     assert Run.open(run.folder).protocols() == [A, B]
@@ -76,6 +77,43 @@ def test_a_run_is_unfinished_from_start_to_finish(run):
     with pytest.raises(InputError, match="half done"):
         run.protocols()
     assert json.loads((run.folder / "run.json").read_text())["commands"] == ["first command", "second command", "third"]
+
+
+def test_a_call_for_less_takes_no_protocol_away(run):
+    run.start("all", METADATA, [B, C])
+    assert run.with_earlier([]) == [B, C]
+    run.start("less", METADATA, [A])  # and it may be stopped here
+    assert run.with_earlier([A]) == [A, B, C]
+    run.finish([A])
+    assert run.protocols() == [A, B, C]
+    run.finish([C])
+    assert run.protocols() == [A, B, C]
+
+
+OWN, OTHER = TextWeights("a" * 64, published=False), TextWeights("b" * 64, published=False)
+
+
+def test_a_run_keeps_the_text_weights_that_it_began_with(run):
+    run.start("without text", METADATA)
+    assert run.text_weights() is None and run.text_weights(OWN) == OWN
+    run.start("with text", METADATA, [A], OWN)
+    run.start("without text again", METADATA)
+    assert run.text_weights() == OWN == run.text_weights(OWN)
+    before = (run.folder / "run.json").read_bytes()
+    there, given = "a" * 12, "b" * 12
+    sentence = rf"unverified weights \(hash {there}\), hash {there}, and those given have {given}; give the same file"
+    for refused in (run.text_weights, lambda weights: run.start("other", METADATA, [A], weights)):
+        with pytest.raises(InputError, match=sentence):
+            refused(OTHER)
+    assert (run.folder / "run.json").read_bytes() == before
+
+
+def test_the_same_weights_from_a_published_file_are_published_whichever_came_first(run):
+    published = replace(OWN, published=True)
+    run.start("from the hub", METADATA, [A], OWN)
+    assert run.text_weights(published) == published
+    run.start("from openai", METADATA, [A], published)
+    assert run.text_weights(OWN) == published
 
 
 def test_a_run_says_what_was_true_at_its_last_start(run):
@@ -140,3 +178,50 @@ def test_only_the_parts_that_differ_are_named():
     assert differing({"a": 1, "b": 2}, {"a": 1, "c": 3}) == "b: 2 there, None now, c: None there, 3 now"
     assert differing(1, 2) == "1 there, 2 now"
     assert differing("a" * 64, "b" * 64) == f"{'a' * 12} there, {'b' * 12} now"
+
+
+def test_a_part_of_a_run_that_cannot_be_read_is_named(run):
+    run.write(one())
+    run.path(SPEC).unlink()
+    run.path(SPEC).mkdir()
+    with pytest.raises(InputError, match=r"fold0-seed0\.json cannot be read \(Is a directory\): see to it"):
+        run.read(SPEC)
+    (run.folder / "run.json").mkdir()
+    with pytest.raises(InputError, match=r"run\.json cannot be read \(Is a directory\): see to it"):
+        Run(run.folder, IDENTITY)
+
+
+def test_fits_that_cannot_be_listed_are_not_taken_for_none(run):
+    assert run.specs() == []
+    run.folder.mkdir(exist_ok=True)
+    (run.folder / "fits").write_text("no folder")
+    with pytest.raises(InputError, match=r"fits cannot be read \(Not a directory\): see to it, or move the run's"):
+        run.specs()
+
+
+def test_fits_may_lie_behind_links(run, tmp_path):
+    run.write(one())
+    (run.folder / "fits" / "three").rename(tmp_path / "elsewhere")
+    (run.folder / "fits" / "three").symlink_to(tmp_path / "elsewhere")
+    assert run.specs() == [SPEC]
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("identity", {"folds": 0}),
+        ("identity", {"folds": -5}),
+        ("protocols", {"test_classes": [7]}),
+        ("protocols", {"test_classes": []}),
+        ("protocols", {"printed_classes": [1]}),
+        ("protocols", {"decisions": []}),
+    ],
+)
+def test_a_run_json_that_cannot_be_scored_is_damaged(run, part, change):
+    run.start("command", METADATA, [B])
+    run.finish([B])
+    content = json.loads((run.folder / "run.json").read_text())
+    (content[part][0] if part == "protocols" else content[part]).update(change)
+    (run.folder / "run.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"run\.json is damaged, .*make the run anew in another folder"):
+        Run.open(run.folder)

@@ -168,8 +168,8 @@ def test_bad_input_ends_the_run_and_leaves_no_record(run, train, data):
 def test_a_reference_reads_columns_and_training_labels_and_its_seed(run, data, cohort):
     seen = {}
 
-    def reference(train, test, labels, seed):
-        seen.update(train=train, test=test, labels=labels, seed=seed)
+    def reference(train, test, labels, num_classes, seed):
+        seen.update(train=train, test=test, labels=labels, num_classes=num_classes, seed=seed)
         return np.tile([0.5, 0.25, 0.25], (len(test), 1))
 
     row = Row("linear", "Constant", "reference", reference)
@@ -178,8 +178,24 @@ def test_a_reference_reads_columns_and_training_labels_and_its_seed(run, data, c
     assert (record.status, record.kind, record.decoder, record.settings) == ("done", "reference", "argmax", {})
     assert record.proba.tolist() == [[0.5, 0.25, 0.25]] * 10 and record.metadata.history == []
     assert seen["labels"].tolist() == data.train_labels.tolist() and seen["seed"] == seed_of(SPEC)
+    assert seen["num_classes"] == 3
     for part, rows in (("train", data.train), ("test", data.test)):
         assert seen[part].diameter_mm.tolist() == cohort.diameter_mm[rows].tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ([[0.5, 0.5]] * 10, "the predicted probabilities have the shape (10, 2), not (10, 3)"),
+        ([[0.5, 0.25, 0.25]] * 9, "the predicted probabilities have the shape (9, 3), not (10, 3)"),
+        ([[np.nan, 0.5, 0.5]] * 10, "a predicted probability is not finite"),
+        ([[0.5, 0.5, 0.5]] * 10, "the predicted probabilities are negative or do not sum to one"),
+    ],
+)
+def test_a_reference_is_guarded_like_a_method(run, data, given, reason):
+    row = Row("linear", "Odd", "reference", lambda *_: np.array(given))
+    record = run_fit(run, SPEC, row, data, Setup(PRESET, CPU, "key"))
+    assert record.status == "failed" and record.reason == f"TrainingFailed: {reason}"
 
 
 def test_every_row_of_a_fold_has_the_same_seed_and_every_fold_another():

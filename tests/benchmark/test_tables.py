@@ -34,7 +34,7 @@ OPEN_A, RESTRICTED_B, OPEN_B = Section(A, "open"), Section(B, "restricted"), Sec
 
 
 def row_of(key: str, kind: str = "paper", losses: str = "") -> Row:
-    make = Linear if kind != "reference" else lambda train, test, labels, seed: np.empty((0, 3))
+    make = Linear if kind != "reference" else lambda train, test, labels, num_classes, seed: np.empty((0, 3))
     return Row(key, key.upper(), kind, make, losses=losses)
 
 
@@ -95,7 +95,7 @@ def test_the_best_method_is_bold_and_a_reference_never():
 def test_rows_that_print_the_same_are_best_together():
     lines = [line("ce", [7] * 5), line("also", [5, 6, 7, 8, 9]), line("worse", [6] * 5)]
     column = block_of(RESTRICTED_B).columns[0]
-    assert best(lines, column) == 70.0
+    assert best(table(lines, [RESTRICTED_B]), column) == 70.0
     body = grid(table(lines, [RESTRICTED_B]), block_of(RESTRICTED_B), ("<", ">"))
     assert [texts[0] for texts in body] == ["<70.0 ± 0.0>", "<70.0 ± 15.8>", "60.0 ± 0.0"]
 
@@ -107,7 +107,7 @@ def test_the_best_is_told_by_what_is_printed_to_one_decimal(monkeypatch, other, 
     lines = [line("best", [5]), line("other", [5])]
     column = block_of(RESTRICTED_B).columns[0]
     block = replace(block_of(RESTRICTED_B), columns=(column,))
-    assert best(lines, column) == 70.0
+    assert best(table(lines, [RESTRICTED_B], 1), column) == 70.0
     assert [texts[0].startswith("<") for texts in grid(table(lines, [RESTRICTED_B], 1), block, ("<", ">"))] == [
         True,
         bold,
@@ -116,11 +116,21 @@ def test_the_best_is_told_by_what_is_printed_to_one_decimal(monkeypatch, other, 
 
 def test_nothing_is_best_where_nothing_is_known():
     unknown = Line(row_of("ce"), "CE", {})
-    assert np.isnan(best([unknown], block_of(OPEN_A).columns[0]))
-    benign_only = Line(row_of("ce"), "CE", {"three": [record(FitSpec("three", "ce", 0, 0), [0], [SURE[0]])]})
+    assert np.isnan(best(table([unknown], [OPEN_A]), block_of(OPEN_A).columns[0]))
+    one_class = [record(FitSpec("three", "ce", fold, 0), [0], [SURE[0]]) for fold in range(5)]
+    benign_only = Line(row_of("ce"), "CE", {"three": one_class})
     at = {column.metric: column for column in block_of(RESTRICTED_B).columns}
-    assert np.isnan(best([benign_only], at["recall_malignant"]))  # no malignant nodule was tested
-    assert best([benign_only, line("ce", [7] * 5)], at["recall_malignant"]) == 70.0
+    assert np.isnan(best(table([benign_only], [RESTRICTED_B]), at["recall_malignant"]))  # no malignant one was tested
+    assert best(table([benign_only, line("ce", [7] * 5)], [RESTRICTED_B]), at["recall_malignant"]) == 70.0
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+def test_a_mean_over_fewer_folds_is_never_bold(folds):
+    lines = [line("short", [9] * folds), line("whole", [6] * 5), line("worse", [5] * 5)]
+    assert best(table(lines, [RESTRICTED_B]), block_of(RESTRICTED_B).columns[0]) == 60.0
+    text = markdown(table(lines, [RESTRICTED_B]), [])
+    assert f"(n={folds})" in text and "**60.0 ± 0.0**" in text and "**90.0" not in text
+    assert "**" not in markdown(table(lines[:1], [RESTRICTED_B]), []).replace("## ", "")
 
 
 def test_b_shows_the_restricted_and_the_open_decision():
@@ -141,10 +151,30 @@ def test_a_block_compares_its_own_section():
 
 
 def test_differences_are_paired_by_fold_and_carry_the_detectable_difference():
-    lines = [line("ce", [5, 6, 7, 8, 9]), line("worse", [4, 5, 6, 7, 8]), line("mixed", [6, 5, 8, 7, 9])]
-    worse, mixed = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
-    assert worse[:3] == ["WORSE", "-10.0", "0.0"] and worse[3] == "0.000"
+    lines = [line("ce", [5, 6, 7, 8, 9]), line("mixed", [6, 5, 8, 7, 9])]
+    (mixed,) = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
     assert mixed == ["MIXED", "+0.0", "18.6", "1.000"]  # 1.8624 times a deviation of 10 points
+    lines.insert(1, line("worse", [4, 5, 6, 7, 8]))
+    worse, _ = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
+    assert worse[:3] == ["WORSE", "-10.0", "0.0"] and worse[3] == "0.000"
+
+
+def test_the_detectable_difference_and_the_p_value_speak_of_one_test():
+    """t of 4 degrees of freedom passes 4.6041 with 1 % on both sides: five rows share 5 %."""
+    names = [f"row{n}" for n in range(5)]
+    lines = [line("ce", [5] * 5), *(line(name, [4, 5, 6, 5, 5]) for name in names)]
+    found = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
+    deviation = np.std([-10, 0, 10, 0, 0], ddof=1)
+    assert {least for _, _, least, _ in found} == {f"{4.6041 * np.sqrt(1 / 5 + 1 / 4) * deviation:.1f}"} == {"21.8"}
+
+
+@pytest.mark.parametrize("shift", range(1, 6))
+def test_the_smallest_p_value_is_below_alpha_just_where_its_difference_is_detectable(shift):
+    changes = [[0, 1, 0, 0, 1], [0, 0, 0, 1, -1], [-1, 0, 1, 0, 0]]
+    lines = [line("ce", [3] * 5), line("one", [3 + shift + d for d in changes[0]])]
+    lines += [line(f"row{n}", [3 + d for d in change]) for n, change in enumerate(changes[1:])]
+    one = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)[0]
+    assert (abs(float(one[1])) > float(one[2])) == (float(one[3]) < 0.05)
 
 
 def test_p_values_are_nadeau_and_bengios_for_this_number_of_folds_and_holm_adjusted():
@@ -155,8 +185,26 @@ def test_p_values_are_nadeau_and_bengios_for_this_number_of_folds_and_holm_adjus
     smaller, larger = sorted(p)
     holm = {smaller: 2 * smaller, larger: max(2 * smaller, larger)}
     assert [one[3], two[3]] == [f"{holm[value]:.3f}" for value in p]
-    least = smallest_detectable_difference(np.array(first) / 10, 1 / 4)
+    least = smallest_detectable_difference(np.array(first) / 10, 1 / 4, 0.05 / 2)
     assert one[:3] == ["ONE", "+8.0", f"{100 * least:.1f}"]
+
+
+def test_a_protocol_that_tests_two_of_three_classes_is_corrected_by_what_it_tests():
+    """Two in three nodules are tested on LIDC-B: 2/3 of a fold over the four folds that train is 1/6, not 1/4."""
+    changes = [1, 0, 2, 1, 0]
+
+    def of(key: str, rights: list[int]) -> Line:
+        labels = [0] * 10 + [1] * 5
+        decided = [[SURE[0]] * right + [SURE[2]] * (15 - right) for right in rights]
+        made = [record(FitSpec("three", key, fold, 0), labels, proba) for fold, proba in enumerate(decided)]
+        return Line(row_of(key), key.upper(), {"three": made})
+
+    lines = [of("ce", [5] * 5), of("one", [5 + d for d in changes])]
+    for section, tested in ((RESTRICTED_B, 2 / 3), (OPEN_B, 2 / 3), (OPEN_A, 1)):
+        delta = np.array(changes) / (10 if section is not OPEN_A else 15)
+        ((_, _, least, p),) = differences(table(lines, [section]), section)
+        assert p == f"{corrected_t_test(delta, tested / 4):.3f}"
+        assert least == f"{100 * smallest_detectable_difference(delta, tested / 4):.1f}"
 
 
 def test_ten_folds_share_more_of_their_training_data():
@@ -188,7 +236,11 @@ def test_failed_and_unsupported_fits_are_footnotes():
     gone = record(FitSpec("three", "gap", 0, 0), [], [], status="unsupported", reason="no text")
     gap = Line(row_of("gap"), "Gap", {"three": [gone]})
     notes = footnotes(table([good, gap], [RESTRICTED_B]))
-    assert notes == ["CE on LIDC-B failed on fold 4: it is nan", "Gap on LIDC-B does not apply: no text"]
+    assert notes == [
+        "CE on LIDC-B failed on fold 4: it is nan",
+        "Gap on LIDC-B: folds 1, 2, 3, 4 still to be made",
+        "Gap on LIDC-B does not apply: no text",
+    ]
     text = markdown(table([good, gap], [RESTRICTED_B]), [])
     assert "(n=4)" in text and "it is nan" in text
 
@@ -200,11 +252,27 @@ def test_a_footnote_names_all_folds_of_a_reason_once_and_all_tables_that_it_spoi
     ]
     two = record(FitSpec("two", "ce", 0, 0), [], [], status="failed", reason="nan")
     spoilt = Line(row_of("ce"), "CE", {"three": failed, "two": [two]})
-    assert footnotes(table([spoilt], [OPEN_A, RESTRICTED_B, OPEN_B, Section(C, "open")])) == [
+    notes = footnotes(table([spoilt], [OPEN_A, RESTRICTED_B, OPEN_B, Section(C, "open")]))
+    assert [note for note in notes if "still" not in note] == [
         "CE on LIDC-A, LIDC-B failed on folds 1, 3: nan",
         "CE on LIDC-A, LIDC-B failed on fold 2: memory",
         "CE on LIDC-C failed on fold 0: nan",
     ]
+
+
+def test_a_dash_and_a_smaller_n_are_explained():
+    part = Line(row_of("part"), "Part", {"three": fits("part", [6, 6, 6])})
+    none = Line(row_of("none"), "None", {})
+    found = table([line("ce", [6] * 5), part, none], [OPEN_A, RESTRICTED_B, Section(C, "open")])
+    assert footnotes(found) == [
+        "CE on LIDC-C: every fold still to be made",
+        "Part on LIDC-A, LIDC-B: folds 3, 4 still to be made",
+        "Part on LIDC-C: every fold still to be made",
+        "None on LIDC-A, LIDC-B: every fold still to be made",
+        "None on LIDC-C: every fold still to be made",
+    ]
+    lonely = Line(row_of("ce"), "CE", {"three": fits("ce", [6] * 4)})
+    assert footnotes(table([lonely], [OPEN_A])) == ["CE on LIDC-A: fold 4 still to be made"]
 
 
 def test_a_table_without_any_finished_fit_is_still_a_table():

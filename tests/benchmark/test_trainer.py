@@ -184,8 +184,8 @@ def test_predictions_are_the_methods_own_in_double_precision_and_in_order():
         ([0.5, 0.6], "the predicted probabilities are negative or do not sum to one"),
         ([0.5, 0.4998], "the predicted probabilities are negative or do not sum to one"),
         ([-0.1, 1.1], "the predicted probabilities are negative or do not sum to one"),
-        ([0.5, 0.25, 0.25], "predict_proba gave the shape (20, 3), not (20, 2)"),
-        ([1.0], "predict_proba gave the shape (20, 1), not (20, 2)"),
+        ([0.5, 0.25, 0.25], "the predicted probabilities have the shape (20, 3), not (20, 2)"),
+        ([1.0], "the predicted probabilities have the shape (20, 1), not (20, 2)"),
     ],
 )
 def test_predictions_that_are_no_probabilities_are_refused(proba, sentence):

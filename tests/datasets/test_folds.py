@@ -1,5 +1,7 @@
 import pickle
+import re
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -106,30 +108,68 @@ def test_without_unsure_nodules_the_folds_of_two_classes_are_told():
         assign(np.array([0, 2] * 3), list("abcdef"), 4)
 
 
-@pytest.mark.parametrize("found", [[0, 0, 2], [0, 0, 0, 0]], ids=["one patient", "one class"])
-def test_where_no_number_of_folds_works_none_is_told(found):
-    with pytest.raises(InputError, match=r"and the cohort has \d: add nodules of more patients$"):
-        assign(np.array(found), list("abcd")[: len(found)], 5)
-
-
 def test_folds_that_would_lack_a_class_are_not_told():
-    found, patients = np.array([2, 2, 0, 0]), ["a", "d", "c", "a"]  # two patients of each class, yet two folds fail
+    """Four patients of each class, but unsure and malignant nodules meet in such a way that three folds fail too."""
+    found, patients = np.array([0, 1, 2, 0, 1, 1, 2, 0, 2]), list("aaabbccdd")
+    with pytest.raises(InputError, match=r"^5 folds need 5 .* has 3: give --folds 2, or add nodules of more patients$"):
+        assign(found, patients, 5)
+
+
+def test_where_no_number_of_folds_works_none_is_told():
     with pytest.raises(InputError, match=r"and the cohort has 2: add nodules of more patients$"):
+        assign(np.array([0, 0, 2]), list("aba"), 5)
+
+
+def test_a_large_number_of_folds_is_refused_at_once():
+    """Dealing a thousand patients into hundreds of folds, for each smaller number, would take hours."""
+    found, names = np.arange(3000) % 3, [f"p{number}" for number in range(3000)]
+    with pytest.raises(InputError, match=r"^2000 folds need 2000 patients .* has 1000: give --folds 20, or"):
+        assign(found, names, 2000)
+
+
+def test_folds_that_cannot_all_hold_every_class_are_refused_in_the_classes_names():
+    """A patient with one nodule of each class and two with a pair: never three folds of all three."""
+    found = np.array([0, 1, 2, 0, 1, 1, 2, 0, 2])
+    patients = list("aaabbccdd")
+    with pytest.raises(InputError) as told:
         assign(found, patients, 3)
-    assert any(len(set(found[split(fold, assign(found, patients, 2), found)[0]])) < 2 for fold in range(2))
+    assert str(told.value) == (
+        "3 folds cannot each hold a nodule of benign, unsure and malignant: 50 ways to deal the 4 patients were "
+        "tried: give --folds 2, or add nodules of more patients"
+    )
 
 
-def test_a_smaller_number_is_told_where_as_many_folds_as_patients_fail():
-    found = np.array([1, 1, 2, 0, 2, 0, 1, 2, 0, 1, 0, 2, 2, 1, 0, 0, 1])
-    patients = list("eaaccedaabaabdaaa")  # one of them has most of the nodules
-    with pytest.raises(InputError, match=r"has 3: give --folds 2, or add nodules of more patients$"):
-        assign(found, patients, 6)
+@pytest.fixture
+def second_works(monkeypatch):
+    """Deals that leave a fold without class 2, but for seed 6; they are counted."""
+    dealt = []
+
+    def deal(labels, patients, n_folds, seed):
+        dealt.append(seed)
+        by_turns = np.arange(len(labels)) % 2
+        return np.arange(len(labels)) // 3 % n_folds if seed == 6 else np.where(labels == 2, 0, by_turns)
+
+    monkeypatch.setattr(folds, "_deal", deal)
+    return dealt
 
 
-def test_folds_that_would_test_nothing_of_two_classes_are_not_told(monkeypatch):
-    monkeypatch.setattr(folds, "_deal", lambda found, *_: np.where(found == 1, 1, 0))
-    with pytest.raises(InputError, match=r"and the cohort has 2: add nodules of more patients$"):
-        assign(np.arange(6) % 3, list("abcdef"), 3)
+def test_where_a_seed_leaves_a_fold_without_a_class_the_next_are_tried(second_works):
+    found = assign(np.arange(12) % 3, list(map(str, range(12))), 2, seed=4)
+    assert second_works == [4, 5, 6] and found.tolist() == [0, 0, 0, 1, 1, 1] * 2
+
+
+def test_a_class_that_is_not_in_use_may_lack_where_nothing_else_can_be_had():
+    """One unsure nodule: two folds for two classes, and none for three."""
+    found, names = np.array([0, 2, 0, 2, 1]), list("abcde")
+    fold_of = assign(found, names, 2, label_sets=["two"])
+    assert all(set(found[fold_of == number]) >= {0, 2} for number in (0, 1))
+    for label_sets in (["three"], ["two", "three"]):
+        with pytest.raises(InputError, match=r"^2 folds need 2 patients .* of class unsure, and .* has 1: add"):
+            assign(found, names, 2, label_sets=label_sets)
+
+
+def test_the_choice_of_label_sets_moves_no_nodule_where_all_can_be_served(three, patients, fold_of):
+    np.testing.assert_array_equal(assign(three, patients, 5, label_sets=["two"]), fold_of)
 
 
 @pytest.mark.parametrize("n_folds", [1, 0, -1])
@@ -143,19 +183,28 @@ def test_a_cohort_is_cut_by_its_three_classes_under_the_rule(file):
     edge = np.arange(30) % 3 == 0  # a mean of 2.5: benign as published, unsure by the text
     by_rule = {"published": np.arange(30) % 3, "text": np.where(edge, 1, np.arange(30) % 3)}
     for rule, labels in by_rule.items():
-        if rule == "text":
-            with pytest.raises(InputError) as told:
-                fold_data(file, ["two"], rule, 2)
-            sentence = "fold 0 of 2 would train without one of benign, malignant, or test nothing: add nodules of more"
-            assert str(told.value).startswith(sentence)
         np.testing.assert_array_equal(
-            assign_cohort(found, rule, 3, seed=4), assign(labels, found.patient_ids, 3, seed=4)
+            assign_cohort(found, ["three"], rule, 3, seed=4), assign(labels, found.patient_ids, 3, seed=4)
         )
-    assert (assign_cohort(found, "published", 3) == assign(by_rule["published"], found.patient_ids, 3, 0)).all()
+    assert (
+        assign_cohort(found, ["two"], "published", 3) == assign(by_rule["published"], found.patient_ids, 3, 0)
+    ).all()
+
+
+def test_a_cohort_is_cut_for_the_label_sets_in_use(toy, tmp_path):
+    words = ["benign", "malignant"] * 4 + ["unsure"]
+    lone = store.load(cohort.prepare(toy(*((f"p{number}", word) for number, word in enumerate(words))), tmp_path))
+    assert set(assign_cohort(lone, ["two"], "published", 4).tolist()) == {0, 1, 2, 3}
+    with pytest.raises(InputError, match="class unsure"):
+        assign_cohort(lone, ["two", "three"], "published", 4)
+
+
+def data_of(file, label_sets, rule, n_folds, seed=0):
+    return fold_data(file, label_sets, rule, assign_cohort(store.load(file), label_sets, rule, n_folds, seed))
 
 
 def test_each_label_set_and_fold_has_its_data(file):
-    made = fold_data(file, ["two", "three"], "published", 3, seed=2)
+    made = data_of(file, ["two", "three"], "published", 3, seed=2)
     assert list(made) == [(label_set, number) for label_set in ("two", "three") for number in range(3)]
     found = store.load(file)
     fold_of = assign(np.arange(30) % 3, found.patient_ids, 3, seed=2)
@@ -173,34 +222,17 @@ def test_each_label_set_and_fold_has_its_data(file):
 
 
 def test_the_default_seed_is_zero(file):
-    one, other = fold_data(file, ["three"], "published", 3), fold_data(file, ["three"], "published", 3, seed=0)
-    assert all((one[key].test == other[key].test).all() for key in one)
-    third = fold_data(file, ["three"], "published", 3, seed=1)
-    assert any(one[key].test.tolist() != third[key].test.tolist() for key in one)
+    found = store.load(file)
+    default = assign_cohort(found, ["three"], "published", 3)
+    assert (default == assign_cohort(found, ["three"], "published", 3, seed=0)).all()
+    assert (default != assign_cohort(found, ["three"], "published", 3, seed=1)).any()
 
 
 def test_fold_data_travels_and_opens_the_cohort_once(file):
-    data = fold_data(file, ["two"], "published", 2)["two", 1]
+    data = data_of(file, ["two"], "published", 2)["two", 1]
     twin = pickle.loads(pickle.dumps(data))
     assert len(pickle.dumps(data)) < 10_000  # a description, not the voxels
     assert twin.cohort() is store.open_once(file) and twin.cohort().content_hash == data.cohort_hash
-
-
-@pytest.mark.parametrize(
-    ("dealt", "fold"),
-    [
-        ([1] * 30, 0),  # tests nothing
-        ([0] * 30, 0),  # trains on nothing
-        ([0 if number % 3 else number % 2 for number in range(30)], 0),  # trains on benign alone
-        ([1 if number % 3 == 2 else 0 if number < 15 else 2 for number in range(30)], 1),  # without malignant
-    ],
-)
-def test_a_fold_without_training_of_every_class_or_any_test_is_refused(file, monkeypatch, dealt, fold):
-    monkeypatch.setattr(folds, "assign", lambda *_: np.array(dealt))
-    with pytest.raises(InputError) as told:
-        fold_data(file, ["two"], "published", 3)
-    sentence = f"fold {fold} of 3 would train without one of benign, malignant, or test nothing: give --folds 2, or"
-    assert str(told.value) == f"{sentence} add nodules of more patients"
 
 
 # The collection's own nodules, which take seconds to read, come last.
@@ -253,3 +285,53 @@ def test_label_sets_share_one_assignment(three, fold_of):
 def test_the_seed_alone_decides(three, patients, fold_of):
     np.testing.assert_array_equal(assign(three, patients, 5, seed=0), fold_of)
     assert (assign(three, patients, 5, seed=1) != fold_of).any()
+
+
+SIZES, FOLDS = range(5, 21), (3, 5)
+
+
+def windows(patients: Sequence[str]) -> list[list[str]]:
+    """Every run of 5 to 20 consecutive patients that have nodules, by id."""
+    ids = sorted(set(patients))
+    return [ids[start : start + size] for size in SIZES for start in range(len(ids) - size + 1)]
+
+
+def check_window(window: Sequence[str], three: np.ndarray, patients: Sequence[str], n_folds: int) -> str:
+    """Cut a window; see that every fold trains on and tests every class, or that the sentence tells the truth."""
+    inside = np.isin(patients, window)
+    found, own = three[inside], np.asarray(patients)[inside]
+    there = set(found.tolist())
+    try:
+        fold_of = assign(found, own.tolist(), n_folds)
+    except InputError as error:
+        told = re.search(r": (?:give --folds (\d+), or )?add nodules of more patients$", str(error))
+        assert told and re.match(rf"{n_folds} folds (need|cannot each hold)", str(error)), str(error)
+        largest = int(told[1] or 1)
+        for smaller in range(2, n_folds):
+            works = folds._first_that_works(found, own, smaller, 0, there) is not None
+            assert works or smaller != largest
+            assert not works or smaller <= largest, f"{error}: {smaller} folds work"
+        return "refused"
+    for label_set, classes in (("three", 3), ("two", 2)):
+        labels = found if label_set == "three" else np.array([0, -1, 1])[found]
+        expected = set(np.unique(labels[labels >= 0]).tolist())
+        for number in range(n_folds):
+            train, test = split(number, fold_of, labels)
+            assert set(labels[train].tolist()) == set(labels[test].tolist()) == expected, (label_set, classes)
+            assert not set(own[train]) & set(own[test])
+    return "cut"
+
+
+def test_five_hundred_windows_of_patients_are_cut_rightly_or_refused_in_words(three, patients, request):
+    """All 27,610 of them by `--all-windows`."""
+    every = [(window, n_folds) for window in windows(patients) for n_folds in FOLDS]
+    if not request.config.getoption("--all-windows"):
+        chosen = np.random.default_rng(0).permutation(len(every))[:500]
+        every = [every[number] for number in chosen]
+    came = Counter((n_folds, check_window(window, three, patients, n_folds)) for window, n_folds in every)
+    assert set(came) == {(n_folds, end) for n_folds in FOLDS for end in ("cut", "refused")}, came
+
+
+def test_a_window_that_scikit_learn_cuts_without_benign_nodules_in_a_fold_is_refused(three, patients):
+    window = [f"LIDC-IDRI-{number:04}" for number in range(8, 18)]
+    assert check_window(window, three, patients, 5) == "refused" and check_window(window, three, patients, 3) == "cut"

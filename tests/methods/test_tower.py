@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmark.contracts import TextTowerSpec
-from methods._tower import load_text_tower
+from methods._tower import load_text_tower, loaded
 
 RANDOM = TextTowerSpec(name="random", width=16, layers=2, heads=2)
 
@@ -16,11 +16,11 @@ def test_the_image_tower_is_dropped_and_the_rest_frozen():
 
 
 def test_the_random_tower_neither_reads_nor_disturbs_the_global_random_state():
-    load_text_tower.cache_clear()
+    loaded.cache_clear()
     torch.manual_seed(1)
     first = load_text_tower(RANDOM)
     after_loading = torch.rand(3)
-    load_text_tower.cache_clear()
+    loaded.cache_clear()
     torch.manual_seed(2)
     assert load_text_tower(RANDOM).metadata() == first.metadata()
     torch.manual_seed(1)
@@ -86,6 +86,11 @@ def test_a_prompt_needs_room_for_start_end_and_a_name_of_one_token(tokens, fits)
         return
     with pytest.raises(ValueError, match="75 tokens leaves no room for a name: CLIP reads 77"):
         tower.require_room(tokens)
+
+
+def test_random_weights_are_named_so_and_by_their_seed_and_belong_to_no_file():
+    tower = load_text_tower(RANDOM)
+    assert tower.weights is None and tower.metadata()["name"] == "random weights" and tower.metadata()["seed"] == 0
 
 
 def test_metadata_can_be_written_as_json():

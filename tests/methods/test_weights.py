@@ -1,6 +1,8 @@
 import hashlib
 import json
+import struct
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -10,12 +12,14 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 
-from benchmark.contracts import InputError, TextTowerSpec
-from methods import _tower
+from benchmark.contracts import InputError, TextTowerSpec, TextWeights
+from methods import _tower, _weights
 from methods._tower import load_text_tower
+from methods._weights import published_sha256
 
 TOY = "toy-ViT-quickgelu"
-HOW = r"open_clip_model.safetensors of timm/vit_base_patch16_clip_224.openai.*ViT-B-16.pt.*--text-tower PATH"
+HUB = r"open_clip_model.safetensors of timm/vit_base_patch16_clip_224.openai"
+HOW = rf"OpenAI's own ViT-B-16.pt.*{HUB}.*--text-tower PATH"
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", dict(open_clip.factory._MODEL_CONFIGS))
     monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", list(open_clip.factory._MODEL_CONFIG_PATHS))
     open_clip.add_model_config(tmp_path / f"{TOY}.json")
-    monkeypatch.setattr(_tower, "_ARCHITECTURE", TOY)
+    monkeypatch.setattr(_tower, "ARCHITECTURE", TOY)
     return tmp_path
 
 
@@ -45,7 +49,7 @@ def trained_clip() -> torch.nn.Module:
     with torch.no_grad():
         for parameter in clip.parameters():
             parameter.copy_(parameter.half())
-        clip.logit_scale.fill_(4.6052)
+        clip.logit_scale.fill_(4.60546875)  # a half float too
     return clip
 
 
@@ -71,17 +75,90 @@ SAVE = {
 }
 
 
+def text_state(clip: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A frozen copy of the text tensors; the image tower's are dropped with it."""
+    return {name: value.clone() for name, value in clip.state_dict().items() if not name.startswith("visual.")}
+
+
 @pytest.mark.parametrize("filename", SAVE)
 def test_every_kind_of_file_gives_the_same_weights(toy, filename):
+    """Weights bit by bit; features within rounding, since tensors may lie otherwise in memory."""
     clip = trained_clip()
     tokens = open_clip.tokenize(["a nodule image of benign.", "spiculation"])
-    expected = clip.encode_text(tokens).detach()
-    digest = hashlib.sha256(clip.text_projection.detach().numpy().tobytes()).hexdigest()
+    expected, state = clip.encode_text(tokens).detach(), text_state(clip)
     SAVE[filename](clip, toy / filename)
     tower = load_text_tower(spec_of(toy / filename))
-    torch.testing.assert_close(tower.clip.encode_text(tokens), expected, atol=0, rtol=0)
-    assert tower.metadata()["text_projection_sha256"] == digest
+    found = text_state(tower.clip)
+    assert found.keys() == state.keys() and all(torch.equal(found[name], state[name]) for name in state)
+    torch.testing.assert_close(tower.clip.encode_text(tokens), expected, atol=1e-5, rtol=1e-4)
     assert tower.metadata()["exp_logit_scale"] == pytest.approx(100, abs=0.5)
+
+
+def sha256_of(state: dict[str, torch.Tensor]) -> str:
+    """The hash of the text tensors, put down again from its words: name, shape and little-endian single floats."""
+    content = b""
+    for name in sorted(state):
+        values = state[name].float().flatten().tolist()
+        content += f"{name} {tuple(state[name].shape)} ".encode() + struct.pack(f"<{len(values)}f", *values)
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_the_hash_is_the_tensors_and_not_the_files(toy):
+    clip = trained_clip()
+    state = text_state(clip)
+    for filename, save in list(SAVE.items())[:4]:
+        save(clip, toy / filename)
+    towers = [load_text_tower(spec_of(toy / filename)) for filename in list(SAVE)[:4]]
+    assert {tower.sha256 for tower in towers} == {sha256_of(state)}
+    assert {tower.weights for tower in towers} == {TextWeights(sha256_of(state), published=False)}
+    assert towers[0].metadata()["sha256"] == sha256_of(state)
+
+
+@pytest.mark.parametrize("name", ["token_embedding.weight", "ln_final.bias", "transformer.resblocks.1.mlp.c_fc.weight"])
+def test_any_changed_text_tensor_is_another_hash_and_an_image_tensor_is_not(toy, name):
+    state = trained_clip().state_dict()
+    torch.save(state, toy / "one.pt")
+    state[name].view(-1)[-1] += 1
+    torch.save(state, toy / "other.pt")
+    state[name].view(-1)[-1] -= 1
+    state["visual.ln_post.bias"][0] += 1
+    torch.save(state, toy / "image.pt")
+    one, other, image = (load_text_tower(spec_of(toy / f"{file}.pt")).sha256 for file in ("one", "other", "image"))
+    assert one != other and one == image
+
+
+def test_a_file_counts_as_openais_only_by_the_hash_that_open_clip_publishes(toy, monkeypatch):
+    """Noise in half precision with a logit scale of ln 100 fits in every other way."""
+    torch.save(trained_clip().state_dict(), toy / "noise.pt")
+    tower = load_text_tower(spec_of(toy / "noise.pt"))
+    assert tower.weights and not tower.weights.published
+    assert tower.metadata()["name"] == f"unverified weights (hash {tower.sha256[:12]})"
+    own = hashlib.sha256((toy / "noise.pt").read_bytes()).hexdigest()
+    monkeypatch.setattr(_weights, "published_sha256", lambda: own)
+    _tower.loaded.cache_clear()
+    tower = load_text_tower(spec_of(toy / "noise.pt"))
+    assert tower.weights == TextWeights(tower.sha256, published=True)
+    assert tower.metadata()["name"] == "OpenAI's CLIP ViT-B/16"
+
+
+def test_the_published_hash_stands_in_the_address_that_open_clip_checks_it_by(monkeypatch):
+    address = open_clip.get_pretrained_cfg("ViT-B-16-quickgelu", "openai")["url"]
+    assert len(published_sha256()) == 64 and address.endswith(f"/{published_sha256()}/ViT-B-16.pt")
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda *_: {"url": "https://elsewhere/ViT-B-16.pt"})
+    with pytest.raises(
+        ValueError, match="no longer publishes the hash of OpenAI's weights in their address https://else"
+    ):
+        published_sha256()
+
+
+def test_weights_that_are_not_the_runs_are_refused(toy):
+    torch.save(trained_clip().state_dict(), toy / "weights.pt")
+    spec = spec_of(toy / "weights.pt")
+    tower = load_text_tower(spec)
+    assert load_text_tower(replace(spec, weights=tower.sha256)) is tower
+    sentence = rf"weights\.pt\) have the hash {tower.sha256[:12]}, those of the run 000000000000: give every machine"
+    with pytest.raises(InputError, match=sentence):
+        load_text_tower(replace(spec, weights="0" * 64))
 
 
 def test_the_image_tower_is_dropped_and_the_rest_frozen(toy):
@@ -153,10 +230,10 @@ def test_without_a_path_the_hubs_cache_is_asked_before_the_hub(toy, monkeypatch)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     spec = TextTowerSpec(name="openai", width=16, layers=2, heads=2)
-    load_text_tower.cache_clear()
+    _tower.loaded.cache_clear()
     load_text_tower(spec)
     assert asked == [True]
-    load_text_tower.cache_clear()
+    _tower.loaded.cache_clear()
     with pytest.raises(InputError, match=f"hub does not answer.*{HOW}"):
         load_text_tower(spec)
     assert asked == [True, True, False]

@@ -77,12 +77,12 @@ PLANTED = (
     Planted(
         "no Nadeau-Bengio correction in the tables",
         "benchmark/tables.py",
-        "corrected_t_test(delta, test_over_train)",
+        "corrected_t_test(delta, ratio)",
         "corrected_t_test(delta, 0.0)",
         TABLES,
     ),
     Planted("no Holm", "benchmark/statistics.py", "min(1.0, (len(known) - rank) * p)", "p", STATISTICS),
-    Planted("no Holm in the tables", "benchmark/tables.py", "holm(p_values)", "p_values", TABLES),
+    Planted("no Holm in the tables", "benchmark/tables.py", "holm([corrected", "list([corrected", TABLES),
     Planted(
         "the recipe is not in the identity",
         "benchmark/identity.py",
@@ -93,8 +93,8 @@ PLANTED = (
     Planted(
         "the code is not in the key",
         "benchmark/identity.py",
-        "[identity, plain_settings(row), code]",
-        "[identity, plain_settings(row)]",
+        "[identity, plain_settings(row), read, code]",
+        "[identity, plain_settings(row), read]",
         ("tests/benchmark/test_identity.py",),
     ),
     Planted(
@@ -138,5 +138,26 @@ PLANTED = (
         "if cohort.provenance.sample is not None:",
         "if False:",
         ("tests/benchmark/test_origin.py",),
+    ),
+    Planted(
+        "the text tower's weights are not in the key",
+        "benchmark/identity.py",
+        'read = weights if row.reads_text else ""',
+        'read = ""',
+        ("tests/benchmark/test_identity.py",),
+    ),
+    Planted(
+        "any file of weights is OpenAI's",
+        "methods/_weights.py",
+        'hashlib.file_digest(content, "sha256").hexdigest() == published_sha256()',
+        "True",
+        ("tests/methods/test_weights.py",),
+    ),
+    Planted(
+        "a fold may lack a class",
+        "datasets/folds.py",
+        "if all(len(np.unique(fold_of[labels_three == label])) == n_folds for label in classes):",
+        "if True:",
+        ("tests/datasets/test_folds.py",),
     ),
 )

@@ -10,7 +10,8 @@ import numpy as np
 from benchmark.check.measured import MEAN
 from benchmark.contracts import Provenance
 from benchmark.records import FitSpec
-from benchmark.run import Run, RunMetadata
+from benchmark.run import Run
+from benchmark.runfile import RunMetadata
 from benchmark.scores import Score, ScoreKey
 from fakes import IDENTITY, A, B, C, record
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import random
 import tarfile
 import time
 import zipfile
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets.dicom import archive
-from datasets.dicom.files import File, label
+from datasets.dicom import archive, headers
+from datasets.dicom.files import Fault, File, Refused
 
 
 def walk(root: Path) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -21,7 +22,7 @@ def walk(root: Path) -> tuple[dict[str, bytes], dict[str, str]]:
     for unit in units:
         for file in archive.read(root, unit):
             if isinstance(file, File):
-                found[label(file.place, file.name)] = file.whole()
+                found[file.label] = file.whole()
             else:
                 faults.append(file)
     return found, {fault.name: fault.reason for fault in faults}
@@ -33,6 +34,16 @@ def tar(path: Path, members: dict[str, bytes], mode="w") -> None:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             made.addfile(info, io.BytesIO(content))
+
+
+def pack(path: Path, members: dict[str, bytes]) -> None:
+    """Write a zip or tar, as the name says."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+            for name, content in members.items():
+                made.writestr(name, content)
+    else:
+        tar(path, members)
 
 
 def test_folders_zips_and_tars_of_any_layout(tmp_path):
@@ -58,11 +69,10 @@ def test_folders_zips_and_tars_of_any_layout(tmp_path):
     assert walk(tmp_path / "p.tgz")[0] == {"p.tgz::x/y": b"six", "p.tgz::x/z": b"seven"}
 
 
-def test_only_the_wanted_files_are_opened(tmp_path):
-    for name in "abc":
-        (tmp_path / name).write_bytes(name.encode())
-    (unit,), _ = archive.units(tmp_path)
-    assert [file.name for file in archive.read(tmp_path, unit, {"b"})] == ["b"]
+@pytest.mark.parametrize("name", ["p.zip", "p.tar"])
+def test_only_the_wanted_members_are_opened(tmp_path, name):
+    pack(tmp_path / name, {name: name.encode() for name in "abc"})
+    assert [file.member for file in archive.opened(tmp_path, name, "", {"b"})] == ["b"]
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "..\\x", "C:\\x", "\\\\host\\x"])
@@ -132,7 +142,6 @@ def endless_name(path: Path) -> None:
         ("q.tar.gz", endless_name),
         ("cut.zip", lambda path: path.write_bytes(b"PK\3\4" + b"\0" * 100)),
         ("cut.tar.gz", lambda path: path.write_bytes(gzip.compress(b"\1" * 9999)[:30])),
-        ("empty.tar.xz", lambda path: path.write_bytes(b"")),
     ],
 )
 def test_bombs_and_broken_archives_are_refused_at_once(tmp_path, name, make):
@@ -152,5 +161,87 @@ def test_a_damaged_member_is_told_when_it_is_read(tmp_path):
     (unit,), _ = archive.units(tmp_path)
     for file in archive.read(tmp_path, unit):
         assert isinstance(file, File)
-        with pytest.raises(zipfile.BadZipFile):
+        with pytest.raises(Refused, match="BadZipFile"):
             file.whole()
+
+
+def test_a_link_inside_a_zip_is_refused(tmp_path):
+    link = zipfile.ZipInfo("link")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    pack(tmp_path / "p.zip", {link: b"good", "good": b"good"})
+    reason = "refused: a link or a special file within an archive"
+    assert walk(tmp_path) == ({"p.zip::good": b"good"}, {"p.zip::link": reason})
+
+
+@pytest.mark.parametrize("name", ["p.zip", "p.tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_two_members_of_one_name_the_first_is_read_and_the_second_named(tmp_path, name):
+    for number, content in enumerate((b"first", b"second")):
+        if name == "p.zip":
+            with zipfile.ZipFile(tmp_path / name, "a") as made:
+                made.writestr("x", content)
+        else:
+            tar(tmp_path / name, {"x": content}, "a" if number else "w")
+    found, faults = walk(tmp_path)
+    assert found == {f"{name}::x": b"first"} and "another file in the archive has its name" in faults[f"{name}::x"]
+    assert [type(file) for file in archive.opened(tmp_path, name, "", {"x"})] == [File, Fault]
+
+
+def test_a_member_without_a_name_is_refused(tmp_path):
+    tar(tmp_path / "p.tar", {"": b"x", "good": b"good"})
+    found, faults = walk(tmp_path)
+    assert found == {"p.tar::good": b"good"} and faults == {"p.tar": "refused: it has no name"}
+
+
+@pytest.mark.parametrize("damage", [lambda tar, at: tar[:at], lambda tar, at: tar[:at] + b"?" + tar[at + 1 :]])
+def test_a_tar_that_breaks_off_between_members_says_so(tmp_path, damage):
+    tar(tmp_path / "p.tar", {"a": b"a", "b": b"b"})
+    (tmp_path / "p.tar").write_bytes(damage((tmp_path / "p.tar").read_bytes(), 2 * tarfile.BLOCKSIZE))
+    found, faults = walk(tmp_path)
+    assert found == {"p.tar::a": b"a"}
+    assert faults == {"p.tar": "cut off or damaged: it has no end, so that files may be missing: download it again"}
+
+
+def test_a_zip_that_breaks_off_says_so(tmp_path):
+    pack(tmp_path / "p.zip", {"a": bytes(99), "b": bytes(99)})
+    (tmp_path / "p.zip").write_bytes((tmp_path / "p.zip").read_bytes()[:-30])
+    found, faults = walk(tmp_path)
+    assert found == {} and faults["p.zip"].startswith("cut off or damaged: a zip's list of files stands at its end")
+
+
+@pytest.mark.parametrize("name", ["p.zip", "p.tar"])
+def test_an_archive_without_a_file_says_so(tmp_path, name):
+    pack(tmp_path / name, {})
+    assert walk(tmp_path) == ({}, {name: "an archive without a file: download it again if there should be any"})
+
+
+def test_a_way_of_packing_that_is_not_read_is_no_damage(tmp_path):
+    pack(tmp_path / "p.zip", {"a": b"a"})
+    content = bytearray((tmp_path / "p.zip").read_bytes())
+    content[8] = content[content.index(b"PK\1\2") + 10] = 9  # deflate64, as Windows may choose
+    (tmp_path / "p.zip").write_bytes(content)
+    assert "packed in a way that Python does not read" in walk(tmp_path)[1]["p.zip::a"]
+
+
+@pytest.mark.parametrize("name", ["p.zip", "p.tar.gz"])
+def test_damage_within_a_member_is_its_own_and_never_a_crash(tmp_path, name):
+    noise = random.Random(0).randbytes(99_999)
+    members = {"a": noise, "b": noise}
+    pack(tmp_path / name, members) if name == "p.zip" else tar(tmp_path / name, members, "w:gz")
+    content = bytearray((tmp_path / name).read_bytes())
+    if name == "p.zip":
+        at = content.rindex(b"PK\3\4") + 40
+        content[at : at + 99] = b"\xff" * 99
+    else:
+        del content[len(content) * 4 // 5 :]
+    (tmp_path / name).write_bytes(content)
+    told = {}
+    for file in archive.opened(tmp_path, name, ""):
+        if isinstance(file, Fault):
+            told[file.name] = file.reason
+            continue
+        try:
+            told[file.label] = file.head(headers.HEAD_BYTES) and file.whole() == noise
+        except Refused as refused:
+            told[file.label] = str(refused)
+    assert told[f"{name}::a"] is True and told[f"{name}::b"].startswith("damaged (")

@@ -1,5 +1,8 @@
 """A folder of DICOM slices as one volume: what comes back, and what is refused by name."""
 
+import gzip
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -101,3 +104,41 @@ def test_a_slice_that_changed_since_it_was_found_is_refused(made, tmp_path):
     (tmp_path / "002.dcm").write_bytes(content[:-9])
     with pytest.raises(Refused, match=r"has a slice 002\.dcm that cannot be used"):
         whole(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("000.dcm.gz", gzip.compress, "gzipped: unpack it with gunzip"),
+        ("000", gzip.compress, "gzipped: unpack it with gunzip"),
+        ("000.dcm", lambda content: b"", "empty"),
+        ("000.dcm", lambda content: content[:200], "damaged header"),
+        ("in.tar", lambda content: b"?" * 999, "damaged archive"),
+    ],
+    ids=str,
+)
+def test_a_last_slice_that_cannot_be_read_never_makes_a_shorter_series(made, tmp_path, name, change, reason):
+    write(made, tmp_path)
+    content = (tmp_path / "000.dcm").read_bytes()
+    (tmp_path / "000.dcm").unlink()
+    (tmp_path / name).write_bytes(change(content))
+    told = refused(tmp_path)
+    assert told.startswith(f"has a file {name} that cannot be used ({reason}")
+    assert told.endswith("): replace it, or take it away")
+
+
+def test_a_slice_whose_link_leads_nowhere_never_makes_a_shorter_series(made, tmp_path):
+    write(made, tmp_path)
+    (tmp_path / "000.dcm").unlink()
+    (tmp_path / "000.dcm").symlink_to("nowhere")
+    assert refused(tmp_path).startswith("has a file 000.dcm that cannot be used (unreadable: No such file")
+
+
+def test_what_never_was_a_slice_costs_no_series(made, tmp_path):
+    write(made, tmp_path)
+    (tmp_path / "mask.nii.gz").write_bytes(gzip.compress(bytes(999)))
+    (tmp_path / "sidecar.json").write_text("{}")
+    (tmp_path / "._000.dcm").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    with zipfile.ZipFile(tmp_path / "notes.docx", "w") as packed:
+        packed.writestr("text.xml", "<?xml")
+    assert len(stack.find(tmp_path).slices) == len(made.scan.slice_z_mm)

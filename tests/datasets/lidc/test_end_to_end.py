@@ -93,3 +93,38 @@ def test_bad_input_is_one_sentence_and_status_2(arguments, sentence, capsys):
     assert run_all.main(["--preset", "smoke", *arguments]) == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert sentence in told[-1]
+
+
+def write_scans(nodules, root: Path) -> None:
+    """Write the slices that the crops of some nodules need, a folder a scan."""
+    of_scan: dict[str, list] = {}
+    for nodule in nodules:
+        of_scan.setdefault(nodule.scan.series_uid, []).append(nodule)
+    for uid, own in of_scan.items():
+        scan, grid = own[0].scan, grid_of(own[0].scan)
+        slices: dict[int, np.ndarray] = {}
+        for nodule in own:
+            box = crops.box_of(crop_of(nodule), grid)
+            for level, mask in zip(range(box[0].start, box[0].stop), masks.consensus(nodule, box), strict=True):
+                slices.setdefault(level, np.full(grid.shape[1:], -850.0))[box[1:]][mask] = 40.0
+        (root / scan.patient_id / uid).mkdir(parents=True)
+        for level, hu in slices.items():
+            one = dataset(scan, scan.slice_z_mm[level], hu, [scan.pixel_spacing_mm] * 2, number=level)
+            one.save_as(root / scan.patient_id / uid / f"{level}.dcm", enforce_file_format=True)
+
+
+def test_a_download_without_a_malignant_nodule_is_refused_in_words_before_any_fit(
+    nodules, tmp_path, monkeypatch, capsys
+):
+    """Patients 0230 to 0234 with three folds, which ended in two libraries' tracebacks."""
+    window = [f"LIDC-IDRI-{number:04}" for number in range(230, 235)]
+    own = [nodule for nodule in nodules if nodule.scan.patient_id in window]
+    write_scans(own, tmp_path / "root")
+    monkeypatch.setattr(lidc, "load", lambda: nodules)
+    arguments = ["--source", "dicom", "--dicom-root", str(tmp_path / "root"), "--preset", "smoke", "--folds", "3"]
+    arguments += ["--workers", "0", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "run")]
+    for datasets in (["A"], ["C"], ["A", "B", "C"]):
+        assert run_all.main([*arguments, "--methods", "ce", "--datasets", *datasets]) == 2
+        told = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "the collection LIDC has no malignant nodule by the label rule 'published'" in told
+    assert not (tmp_path / "run").exists() and len(own) == 9

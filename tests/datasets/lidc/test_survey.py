@@ -244,6 +244,57 @@ def test_a_root_comes_from_pylidcs_configuration(monkeypatch, tmp_path):
         survey.root_of(None)
 
 
+@pytest.mark.parametrize("name", ["p", "p.zip"])
+def test_a_root_is_what_it_is_and_not_what_it_is_called(known, tmp_path, name):
+    with zipfile.ZipFile(tmp_path / name, "w") as made:
+        made.writestr("text", "text")
+    assert survey.root_of(tmp_path / name) == tmp_path / name
+    (tmp_path / name).write_text("<html>")
+    with pytest.raises(InputError, match="is neither a folder nor a zip or tar"):
+        survey.root_of(tmp_path / name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    assert survey.root_of(tmp_path / name) == tmp_path / name
+
+
+def test_a_root_that_the_system_refuses_is_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"--dicom-root 'x+' cannot be read \(File name too long\)"):
+        survey.root_of(Path("x" * 999))
+
+
+def test_a_folder_called_an_archive_may_become_one_between_two_runs(known, tmp_path):
+    folder = tmp_path / "ct" / "LIDC-IDRI-9000.zip"
+    write(known[0], folder)
+    first = store.load(prepare(tmp_path / "ct", tmp_path / "work"))
+    packed = tmp_path / "packed"
+    with zipfile.ZipFile(packed, "w") as made:
+        for path in folder.iterdir():
+            made.write(path, path.name)
+    shutil.rmtree(folder)
+    packed.rename(folder)
+    again = store.load(prepare(tmp_path / "ct", tmp_path / "work"))
+    Dicom(tmp_path / "ct", tmp_path / "work" / "dicom", verify=True)
+    assert first.nodule_ids == again.nodule_ids == ("LIDC-IDRI-9000-r1",)
+    np.testing.assert_array_equal(first.volumes, again.volumes)
+
+
+def test_a_file_that_the_system_refused_once_is_tried_again(known, tmp_path, monkeypatch):
+    write(known[0], tmp_path / "ct")
+    path_open = Path.open
+
+    def refuse(self, *arguments, **options):
+        if self.name == "005.dcm":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return path_open(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        found = survey.find(tmp_path / "ct", tmp_path / "work")
+    assert [(fault.name, fault.reason) for fault in found.faults] == [("005.dcm", "unreadable: Permission denied")]
+    found = survey.find(tmp_path / "ct", tmp_path / "work")
+    assert found.faults == () and len(found.slices["1.2.1"]) == len(known[0].scan.slice_z_mm)
+
+
 def test_nothing_to_make_is_a_sentence(known, tmp_path):
     (tmp_path / "ct").mkdir()
     with pytest.raises(InputError, match=r"no nodule could be made .*prepare\.json says why"):

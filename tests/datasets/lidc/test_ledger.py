@@ -1,0 +1,57 @@
+"""The first readings of a download's slices: kept whole, or told in a sentence to be damaged; never begun anew."""
+
+import json
+
+import pytest
+
+from benchmark.contracts import InputError
+from ct import sphere, write
+from datasets.lidc import series, survey
+from datasets.lidc.ledger import Ledger
+
+DAMAGES = [b"", b"{", b'{"1.2": "ab', b"[]", b'{"1.2": 3}', b'{"1.2": "ab"}', b"\xff\xfe", b"null", b"\0" * 99]
+
+
+@pytest.fixture
+def done(tmp_path):
+    """A download of one series that was cropped, as its survey and its ledger."""
+    made = sphere()
+    write(made, tmp_path / "ct")
+    found = survey.find(tmp_path / "ct", tmp_path / "work")
+    series.crop(found.jobs([made.nodules], "code")[0])
+    return made, found, tmp_path / "work" / "ledger" / "1.2.3.json"
+
+
+@pytest.mark.parametrize("content", DAMAGES, ids=str)
+def test_a_damaged_ledger_is_a_sentence_and_stays_as_it_is(tmp_path, content):
+    path = tmp_path / "1.2.3.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"1\.2\.3\.json, which holds the first readings .*: restore it, or delete it"):
+        Ledger(path)
+    assert path.read_bytes() == content
+
+
+def test_a_ledger_that_the_system_refuses_is_a_sentence(tmp_path):
+    (tmp_path / "1.2.3.json").mkdir()
+    with pytest.raises(InputError, match="Is a directory"):
+        Ledger(tmp_path / "1.2.3.json")
+
+
+def test_crops_are_not_made_on_a_damaged_ledger_and_are_once_it_is_back(done):
+    made, found, path = done
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    (job,) = found.jobs([made.nodules], "other code")
+    with pytest.raises(InputError, match="restore it, or delete it"):
+        series.crop(job)
+    assert path.read_bytes() == whole[:-9] and not job.part.exists()
+    path.write_bytes(whole)
+    assert len(series.crop(job)[0]) == 1 and path.read_bytes() == whole
+
+
+def test_verify_tells_a_damaged_ledger(done):
+    _, found, path = done
+    assert found.verify() == len(json.loads(path.read_text()))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="restore it, or delete it"):
+        found.verify()
