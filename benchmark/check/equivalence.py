@@ -93,15 +93,15 @@ def agreements(paper: Published, run: Measured, margins: Mapping[str, float]) ->
         margin = margins.get(cell.metric.partition("_")[0])
         if ours is None or margin is None or not math.isfinite(ours.mean):
             continue
-        folds, share = len(ours.folds), run.shares[key]
+        folds, tested = len(ours.folds), run.shares[key]
         own = 100 * sample_std(ours.folds)
-        variances = [_variance(own, folds, share)]
+        variances = [_variance(own, folds, tested)]
         if cell.std is None or paper.folds < 2:
             share = float(cell.value) / 100
             binomial = 100 * math.sqrt(share * (1 - share) / run.nodules[ScoreKey(cell.method, key, cell.metric)])
-            variances.append(_variance(max(own, binomial), folds, share))
+            variances.append(_variance(max(own, binomial), folds, tested))
         else:
-            variances.append(_variance(float(cell.std), paper.folds, share))
+            variances.append(_variance(float(cell.std), paper.folds, tested))
         df = _welch(variances, (folds - 1, max(paper.folds, 2) - 1))
         half = float(stdtrit(df, 1 - ALPHA)) * math.sqrt(sum(variances)) + 0.5 * 10.0**-cell.decimals
         mean = 100 * ours.mean
@@ -109,9 +109,9 @@ def agreements(paper: Published, run: Measured, margins: Mapping[str, float]) ->
         yield Agreement(cell, key, mean, difference - half, difference + half, margin)
 
 
-def _variance(std: float, folds: int, share: float) -> float:
-    """Return the variance of a mean over folds that share training data, each testing a share of its part."""
-    return (1 / folds + share / (folds - 1)) * std**2
+def _variance(std: float, folds: int, tested: float) -> float:
+    """Return the variance of a mean over folds that share training data, each testing a part of its nodules."""
+    return (1 / folds + tested / (folds - 1)) * std**2
 
 
 def _welch(variances: list[float], df: tuple[int, int]) -> float:
