@@ -15,11 +15,12 @@ import torch
 
 import methods
 import run_all
-from benchmark.commands.check import RESULTS
 from benchmark.commands.check import main as check_main
 from benchmark.experiment import Experiment
+from benchmark.places import work_folder
 from benchmark.records import FitSpec
 from benchmark.runner import seed_of
+from runs import copy_results
 
 SMOKE = ["--preset", "smoke", "--folds", "2", "--device", "cpu"]
 
@@ -176,8 +177,13 @@ def test_a_folder_of_another_run_is_refused_and_left_alone(finished, capsys, cha
     assert files(finished) == before
 
 
-def test_a_damaged_prepared_file_is_refused_by_name(finished, capsys, tmp_path):
-    prepared = next((Path(run_all.__file__).parent / "results" / "cohorts").glob("phantom*"))
+@pytest.fixture
+def prepared(finished) -> Path:
+    """The cohort of the finished run, wherever this user's work is kept."""
+    return next((work_folder(None) / "cohorts").glob("phantom-200-*"))
+
+
+def test_a_damaged_prepared_file_is_refused_by_name(prepared, capsys, tmp_path):
     damaged = tmp_path / "damaged.npz"
     content = bytearray(prepared.read_bytes())
     content[len(content) // 2] ^= 1
@@ -339,12 +345,11 @@ def test_a_row_that_is_added_for_one_dataset_says_where_it_is_still_to_be_made(f
 
 
 @pytest.mark.parametrize("how", ["-I", "PYTHONSAFEPATH"])
-def test_it_starts_where_python_leaves_the_scripts_folder_out(how, tmp_path):
+def test_it_starts_where_python_leaves_the_scripts_folder_out(how, prepared, tmp_path):
     root = Path(run_all.__file__).parent
     if how == "-I":  # with a process of its own, which must find the project too
-        cohort = next((root / "results" / "cohorts").glob("phantom*"))
         command = [sys.executable, "-I", str(root / "run_all.py"), *SMOKE, "--methods", "ce", "--datasets", "C"]
-        command += ["--workers", "1", "--cohort", str(cohort), "--out", str(tmp_path / "out")]
+        command += ["--workers", "1", "--cohort", str(prepared), "--out", str(tmp_path / "out")]
         environment = dict(os.environ)
     else:
         command, environment = [sys.executable, str(root / "run_all.py"), "--list"], os.environ | {how: "1"}
@@ -354,8 +359,7 @@ def test_it_starts_where_python_leaves_the_scripts_folder_out(how, tmp_path):
 
 
 def test_a_finished_run_can_be_accepted_and_then_passes_its_check(finished, capsys, tmp_path):
-    shutil.copytree(RESULTS / "published", tmp_path / "published")
-    shutil.copy(RESULTS / "margins.toml", tmp_path)
+    copy_results(tmp_path)
     place = "--results", str(tmp_path)
     assert check(capsys, finished, *place, "--accept", "the first")[0] == 0
     status, out = check(capsys, finished, *place)

@@ -27,8 +27,7 @@ def accepted(tmp_path_factory) -> tuple[Path, Path]:
     """An accepted run of two seeds, and the folder of results that holds its golden numbers."""
     base = tmp_path_factory.mktemp("accepted")
     results = base / "results"
-    shutil.copytree(RESULTS / "published", results / "published")
-    shutil.copy(RESULTS / "margins.toml", results)
+    runs.copy_results(results)
     runs.write_run(base / "run", ROWS, seeds=2)
     assert main([str(base / "run"), "--results", str(results), "--accept", "the first"]) == 0
     return base / "run", results
