@@ -62,10 +62,7 @@ def execute(
             except KilledWorker:
                 result = None
             except (CancelledError, CommClosedError) as error:
-                where = f"the dask scheduler at {scheduler}" if scheduler else "the local dask scheduler"
-                raise InputError(
-                    f"{where} was lost; what is finished is kept, the same command goes on from there"
-                ) from error
+                raise _lost(scheduler) from error
             yield futures.pop(future), result
 
 
@@ -140,7 +137,7 @@ def _probe(client: "Client", module: str, scheduler: str | None, patience_s: flo
     Raises:
         InputError: There is none, or one cannot.
     """
-    where = f"the dask scheduler at {scheduler}" if scheduler else "the local dask scheduler"
+    where = _named(scheduler)
     remedy = "start some: dask worker --scheduler-file FILE --nthreads 1" if scheduler else _ALONE
     try:
         client.wait_for_workers(1, timeout=patience_s)
@@ -148,11 +145,21 @@ def _probe(client: "Client", module: str, scheduler: str | None, patience_s: flo
         raise InputError(f"{where} has had no worker for {patience_s:g} s; {remedy}") from error
     try:
         client.run(_import, module)
+    except OSError as error:  # of the connection, dask's CommClosedError among them
+        raise _lost(scheduler) from error
     except Exception as error:  # whatever importing raises there
         raise InputError(
             f"a worker of {where} cannot import the project ({_first_line(error)}): start workers with PYTHONPATH set "
             "to the checkout, in an environment with its requirements"
         ) from error
+
+
+def _named(scheduler: str | None) -> str:
+    return f"the dask scheduler at {scheduler}" if scheduler else "the local dask scheduler"
+
+
+def _lost(scheduler: str | None) -> InputError:
+    return InputError(f"{_named(scheduler)} was lost; what is finished is kept, the same command goes on from there")
 
 
 def _import(module: str) -> None:

@@ -6,6 +6,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,12 +93,14 @@ def test_workers_that_cannot_import_the_project_are_said_so(cluster, tmp_path):
         worker.wait()
 
 
-def wait_for_ever(number: int) -> int:
+def begin_and_wait(begun: Path) -> None:
+    begun.touch()
     time.sleep(60)
-    return number
 
 
-def test_a_scheduler_that_is_lost_is_said_so():
+@contextmanager
+def lonely_cluster() -> Iterator[tuple[str, subprocess.Popen]]:
+    """A scheduler with one worker, as on a cluster: its address, and its process."""
     code = "from distributed.cli.dask_scheduler import main; main()"
     file = os.path.join(tempfile.mkdtemp(), "scheduler.json")
     options = ["--scheduler-file", file, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
@@ -109,13 +113,43 @@ def test_a_scheduler_that_is_lost_is_said_so():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code, address, *options]
     worker = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
-    threading.Timer(8, scheduler.kill).start()
     try:
-        with pytest.raises(InputError, match=r"the dask scheduler at tcp://.* was lost; what is finished is kept"):
-            list(execute(wait_for_ever, [1], workers=1, scheduler=address))
+        yield address, scheduler
     finally:
         scheduler.kill(), worker.kill()
         scheduler.wait(), worker.wait()
+
+
+LOST = r"the dask scheduler at tcp://.* was lost; what is finished is kept"
+
+
+def test_a_scheduler_that_is_lost_is_said_so(tmp_path):
+    with lonely_cluster() as (address, scheduler):
+
+        def kill_once_begun() -> None:
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.1)
+            scheduler.kill()
+
+        threading.Thread(target=kill_once_begun, daemon=True).start()
+        with pytest.raises(InputError, match=LOST):
+            list(execute(begin_and_wait, [tmp_path / "begun"], workers=1, scheduler=address))
+
+
+def test_a_scheduler_that_is_lost_before_the_work_begins_is_no_matter_of_imports(monkeypatch):
+    from distributed import Client
+
+    with lonely_cluster() as (address, scheduler):
+        waiting = Client.wait_for_workers
+
+        def wait_and_lose(self, *arguments, **options) -> None:
+            waiting(self, *arguments, **options)
+            scheduler.kill()
+            scheduler.wait()
+
+        monkeypatch.setattr(Client, "wait_for_workers", wait_and_lose)
+        with pytest.raises(InputError, match=LOST):
+            list(execute(double, [1], workers=1, scheduler=address))
 
 
 def test_a_configuration_that_demands_encryption_is_said_so_with_the_way_out(monkeypatch):
