@@ -26,6 +26,7 @@ from benchmark.records import versions
 from benchmark.runfile import RunMetadata
 from benchmark.tables import tables_of
 from datasets import cohort, folds, protocols, store
+from methods._describe import TOWERS, describe
 from methods._tower import load_text_tower
 
 
@@ -35,19 +36,19 @@ def run(args: argparse.Namespace, command: str) -> int:
     files = plugins.load(args.plugin, methods.ROWS, datasets.COLLECTIONS)
     known = choose.join(methods.ROWS, references.ROWS)
     if args.list:
-        console.print_choices(out, choose.listing(known, protocols.DATASETS, datasets.SOURCES, protocols.LABEL_RULES))
+        named = protocols.DATASETS, datasets.SOURCES, protocols.LABEL_RULES, TOWERS
+        console.print_choices(out, choose.listing(known, *named))
         return 0
     rows, settings = presets.parse_settings(args.set, choose.choose_rows(args.methods, known), known)
     rule = choose.choose("label rule", args.label_rule, protocols.LABEL_RULES)
     source = choose.choose("source", args.source, datasets.SOURCES)
     asked = choose.choose_all("dataset", args.datasets, protocols.DATASETS) if args.datasets else None
     device = choose.choose_device(args.device)
-    name, preset = presets.resolve(args.preset, device, presets.Changes.of(args))
-    ahead.require_one_width(rows.values(), preset)
-    workers, work = choose.choose_workers(args.workers, device), places.work_folder(args.work)
+    name, preset = presets.resolve(args.preset, device, presets.Changes.of(args), describe)
+    workers = choose.choose_workers(args.workers, device)
     if args.cohort or args.collection is not None:
         source = (store.load(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
-    folder = args.out or work / "runs" / origin.folder_name(name, source, rule, settings)
+    folder = args.out or places.work_folder(args.work) / "runs" / origin.folder_name(name, source, rule, settings)
 
     if args.dry_run:
         planned = [protocols.DATASETS[key] for key in asked or protocols.DATASETS]
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         return 0
 
     ahead.look(folder, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
-    file = args.cohort.resolve() if args.cohort else prepare(args, work / "cohorts", preset.nodules, workers, err)
+    file = args.cohort.resolve() if args.cohort else prepare(args, preset.nodules, workers, err)
     nodules = store.open_once(file)
     chosen = protocols.protocols_of(nodules, asked, rule)
     fold_of = folds.assign_cohort(nodules, {p.label_set for p in chosen}, rule, preset.folds)
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace, command: str) -> int:
             this.train(missing, workers, args.scheduler, advance)
         found, _ = this.read()
     if None not in found.values():
-        this.run.finish(chosen)
+        this.run.finish(chosen, this.text_weights)
     shown, everything, left_out = this.with_earlier(found, known)
     console.print_warnings(err, left_out)
     rests_on = origin.Origin(nodules, this.identity, protocols.LABEL_RULES[rule], everything, shown, this.text_weights)
@@ -95,14 +96,14 @@ def run(args: argparse.Namespace, command: str) -> int:
     return console.print_end(out, err, folder, found)
 
 
-def prepare(args: argparse.Namespace, work: Path, sample: int | None, workers: int, err: Console) -> Path:
+def prepare(args: argparse.Namespace, sample: int | None, workers: int, err: Console) -> Path:
     """Return the prepared file of the collection that the command line names, making it first if it is missing."""
-    given = {"dicom_root": args.dicom_root, "verify": args.verify, "workers": max(1, workers)}
+    work, given = places.work_folder(args.work) / "cohorts", {"dicom_root": args.dicom_root, "verify": args.verify}
     if args.collection is not None:
         collection = datasets.open_collection(args.collection)
     else:
         with screen.progress(err, "Looking for series", "folders and archives") as advance:
-            collection = datasets.open_source(args.source, work, **given, progress=advance)
+            collection = datasets.open_source(args.source, work, **given, workers=max(1, workers), progress=advance)
     with screen.progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
         file = cohort.prepare(collection, work, sample=sample, workers=max(1, workers), progress=advance)
     console.print_preparation(err, store.open_once(file).provenance.preparation)

@@ -5,18 +5,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.contracts import InputError
+from benchmark.screen import consoles, guarded, say
+
 COMMANDS = sorted(path.stem for path in Path(__file__).with_name("commands").glob("[a-z]*.py"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Hand the command line on to its command; return the exit status."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in ("-h", "--help"):
-        print(f"usage: python -m benchmark COMMAND ...; commands: {', '.join(COMMANDS)}; each takes --help")
+
+    def show_or_refuse() -> int:
+        if name not in ("-h", "--help"):
+            raise InputError(f"there is no command {name!r}: choose from {', '.join(COMMANDS)}")
+        out, _ = consoles()
+        say(out, f"usage: python -m benchmark COMMAND ...; commands: {', '.join(COMMANDS)}; each takes --help")
         return 0
+
     if name not in COMMANDS:
-        print(f"benchmark: there is no command {name!r}: choose from {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
+        return guarded("benchmark", show_or_refuse)
     status: int = importlib.import_module(f"benchmark.commands.{name}").main(rest)
     return status
 

@@ -8,6 +8,12 @@ import torch
 from benchmark.contracts import Collection, InputError, Protocol, Row
 from benchmark.recipe import PRESETS
 
+GROUPS = {
+    "paper": "the paper's rows, those of its Table 3 too",
+    "controls": "rows that ask what a gain of the paper's comes from",
+    "all": "every row: the added ones and the variants too",
+}
+
 
 def choose(kind: str, name: str, choices: Iterable[str], beside: str = "") -> str:
     """Return the name if it is one of the choices.
@@ -58,6 +64,7 @@ def listing(
     protocols: Mapping[str, Protocol],
     sources: Mapping[str, type[Collection]],
     label_rules: Mapping[str, str],
+    towers: Mapping[str, str],
 ) -> list[tuple[str, str, str]]:
     """Return all that can be chosen: option, choice, what it is."""
     found = []
@@ -68,27 +75,30 @@ def listing(
     for key, row in rows.items():
         if row.kind != "reference":
             beside = [row.kind] * (row.kind != "paper") + ["reads the text tower"] * row.reads_text
+            beside += ["reads the diameter"] * row.reads_diameter
             found.append(("--methods", key, ", ".join([row.title, *beside])))
-    found += [("--methods", "paper", "the paper's rows"), ("--methods", "all", "every row, the variants too")]
+    found += [("--methods", group, what) for group, what in GROUPS.items()]
     found += [("--preset", key, preset.purpose) for key, preset in PRESETS.items()]
     found += [("--source", key, source.note) for key, source in sources.items()]
-    return found + [("--label-rule", key, what) for key, what in label_rules.items()]
+    found += [("--label-rule", key, what) for key, what in label_rules.items()]
+    return found + [("--text-tower", key, what) for key, what in towers.items()]
 
 
 def choose_rows(names: Sequence[str] | None, rows: Mapping[str, Row]) -> dict[str, Row]:
     """Return the rows to make, references always among them, in table order.
 
     Args:
-        names: Keys, or the groups `paper` and `all`; None takes every row but the variants.
+        names: Keys and groups; None takes the paper's rows, the controls and those of plugins.
         rows: All there are.
     """
     trained = [key for key, row in rows.items() if row.kind != "reference"]
     groups = {
         "paper": [key for key in trained if rows[key].kind in ("paper", "ablation")],
+        "controls": [key for key in trained if rows[key].kind == "control"],
         "all": trained,
     }
     if names is None:
-        chosen = {key for key in trained if rows[key].kind != "variant"}
+        chosen = {key for key in trained if rows[key].kind not in ("added", "variant")}
     else:
         picked = choose_all("method", names, [*trained, *groups])
         chosen = {key for name in picked for key in groups.get(name, [name])}

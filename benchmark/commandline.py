@@ -48,6 +48,11 @@ def path(text: str) -> Path:
     return expanded(text)
 
 
+def key_or_path(text: str) -> str:
+    """Convert a key, or a path that may begin with `~`, for argparse."""
+    return str(expanded(text)) if text.startswith("~") else text
+
+
 def parse(command: Sequence[str]) -> argparse.Namespace:
     """Return what a command line of run_all.py says.
 
@@ -73,7 +78,8 @@ def parser() -> Parser:
     p = Parser(prog="run_all.py", description="Tables 1-3 of the CLIP-Lung paper on LIDC-IDRI nodules, in one command.")
     add = p.add_argument
     add("--datasets", nargs="+", metavar="KEY", help="A, B, C (default: all)")
-    add("--methods", nargs="+", metavar="KEY", help="rows, or the groups paper and all (default: all but the variants)")
+    groups = "rows, or the groups paper, controls and all (default: paper, controls and a plugin's rows)"
+    add("--methods", nargs="+", metavar="KEY", help=groups)
     add(
         "--set", action="append", default=[], metavar="ROW.NAME=VALUE", help="change a row's hyperparameter; repeatable"
     )
@@ -84,12 +90,18 @@ def parser() -> Parser:
     add("--folds", type=at_least(2), metavar="N", help="number of patient-disjoint folds (default: 5)")
     add("--seeds", type=at_least(1), default=1, metavar="N", help="trainings per fold (default: 1)")
     add("--source", help="where LIDC-IDRI's voxels come from (default: phantom)")
-    add("--collection", metavar="FOLDER", help="your own nodules instead: a folder with nodules.csv, or a plugin's key")
+    add(
+        "--collection",
+        type=key_or_path,
+        metavar="FOLDER",
+        help="your own nodules instead: a folder with nodules.csv, or a plugin's key",
+    )
     add("--dicom-root", type=path, metavar="PATH", help="a LIDC-IDRI download: folder, zip, tar (default: ~/.pylidcrc)")
     add("--verify", action="store_true", help="read every slice of the download again that was read before")
     add("--cohort", type=path, metavar="FILE", help="use this prepared cohort instead of preparing one")
     add("--label-rule", default="published", help="published: <=2.5 / >=3.5; text: <2.5 / >3.5")
-    add("--text-tower", metavar="NAME|FILE", help="openai, random, or a file of OpenAI's ViT-B-16 weights")
+    towers = "openai, random, a name of --list, hf-hub:OWNER/NAME[@REVISION], local-dir:PATH, or a file of ViT-B-16"
+    add("--text-tower", metavar="TOWER", help=towers)
     add("--device", default="auto", help="cpu, cuda, cuda:N, mps or auto (default)")
     add("--workers", type=at_least(0), metavar="N", help="processes (default: one a core or GPU; 0: in this process)")
     add("--scheduler", metavar="ADDRESS", help="a running dask scheduler to work on, instead of processes")

@@ -10,11 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmark.contracts import Preparation, Row
+from benchmark.footnotes import footnotes
 from benchmark.records import FitSpec, Found
 from benchmark.screen import fitting, say, show
-from benchmark.tables import COMPARISON, Block, Table, differences, footnotes, grid
+from benchmark.tables import COMPARISON, Block, Table, differences, grid
 
 _LEFT: "Style" = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 0)}
+
+
+def _folded(heading: str) -> rich.table.Column:
+    """Return a column whose words go on in the next line where the window is narrow, and are never cut."""
+    return rich.table.Column(heading, overflow="fold")
 
 
 class Style(TypedDict):
@@ -46,7 +52,7 @@ def print_preparation(console: Console, came: Preparation | None, shown: int = 1
 
 def print_choices(console: Console, choices: Sequence[tuple[str, str, str]]) -> None:
     """Print all that can be chosen: option, choice, what it is."""
-    table = rich.table.Table("Option", "Choice", "What it is", pad_edge=False)
+    table = rich.table.Table(*map(_folded, ("Option", "Choice", "What it is")), pad_edge=False)
     for index, line in enumerate(choices):
         ends = index + 1 < len(choices) and choices[index + 1][0] != line[0]
         table.add_row(*map(escape, line), end_section=ends)
@@ -62,7 +68,7 @@ def print_plan(
     run: Path,
 ) -> None:
     """Print which fits there are, which are done and which would be made."""
-    table = rich.table.Table("Row", "Classes", "Fits", "Done", "To do", pad_edge=False)
+    table = rich.table.Table(*map(_folded, ("Row", "Classes", "Fits", "Done", "To do")), pad_edge=False)
     for method, label_set in dict.fromkeys((spec.method, spec.label_set) for spec in specs):
         fits = {spec for spec in specs if (spec.method, spec.label_set) == (method, label_set)}
         counts = len(fits), len(fits & done), len(fits - done)
@@ -105,7 +111,8 @@ def print_table(console: Console, table: Table, tag: str) -> None:
     What is wider than the window is cut between columns: no number is ever shortened.
     """
     console.print()
-    console.rule(f"[bold]{escape(table.title)}[/bold] · {escape(tag)}", align="left")
+    console.rule()
+    console.print(f"[bold]{escape(table.title)}[/bold] · {escape(tag)}")  # not in the rule, which would cut it
     for block in table.blocks:
         for grille in _grilles(console, table, block):
             show(console, grille)
@@ -114,7 +121,8 @@ def print_table(console: Console, table: Table, tag: str) -> None:
                 title = f"{section.title}, accuracy against {table.lines[0].title}, in points"
                 lines = rich.table.Table(title=escape(title), box=box.SIMPLE_HEAD, **_LEFT)
                 for number, heading in enumerate(COMPARISON):
-                    lines.add_column(heading, justify="right" if number else "left", no_wrap=bool(number))
+                    heading = heading.replace(" ", "\n")
+                    lines.add_column(heading, justify="right" if number else "left", overflow="fold", vertical="bottom")
                 for texts in compared:
                     lines.add_row(*map(escape, texts))
                 show(console, lines)

@@ -5,23 +5,27 @@ replaced and its job asked for again, so a job must be idempotent: the record th
 """
 
 import logging
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
 
 from benchmark.contracts import InputError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
+
+    Futures: TypeAlias = list[Future[Any]]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _DEATHS_ALLOWED = 10
 _KEEP = 1 << 30  # bytes
+_WATCH_S = 10.0  # between two looks at whether there are workers
 _ALONE = "--workers 0 does without dask, in this process"
 
 
@@ -40,7 +44,7 @@ def execute(
         jobs: Begun in this order.
         workers: Local processes; 0 works in this process (for debuggers). Ignored with a scheduler.
         scheduler: Address of a running dask scheduler whose workers see the same files and code.
-        patience_s: How long to wait for a first worker.
+        patience_s: How long to wait for a first worker, or without any.
 
     Raises:
         InputError: No scheduler or no worker answers, a worker cannot import the project, or all were lost.
@@ -51,19 +55,44 @@ def execute(
             yield job, work(job)
         return
     with _client(min(workers, len(jobs)), scheduler) as client:
-        from distributed import CancelledError, KilledWorker, as_completed
+        from distributed import CancelledError, KilledWorker
         from distributed.comm.core import CommClosedError
 
         _probe(client, work.__module__, scheduler, patience_s)
         futures = dict(zip(client.map(work, jobs, pure=False), jobs, strict=True))
-        for future in as_completed(list(futures)):  # type: ignore[no-untyped-call]
+        while futures:
             try:
-                result = future.result()
-            except KilledWorker:
-                result = None
+                for future in _finished(client, list(futures), scheduler, patience_s):
+                    try:
+                        result = future.result()
+                    except KilledWorker:
+                        result = None
+                    yield futures.pop(future), result
             except (CancelledError, CommClosedError) as error:
                 raise _lost(scheduler) from error
-            yield futures.pop(future), result
+
+
+def _finished(client: "Client", futures: "Futures", scheduler: str | None, patience_s: float) -> "Futures":
+    """Return those that are finished, once some are.
+
+    Raises:
+        InputError: There was no worker for so long.
+    """
+    from distributed import wait
+
+    alone_s = 0.0
+    while True:
+        try:
+            first = wait(futures, min(_WATCH_S, patience_s), "FIRST_COMPLETED")  # type: ignore[no-untyped-call]
+            return list(first.done)
+        except TimeoutError:
+            busy = bool(client.scheduler_info(n_workers=-1)["workers"])
+            alone_s = 0.0 if busy else alone_s + min(_WATCH_S, patience_s)
+        if alone_s >= patience_s:
+            raise InputError(
+                f"{_named(scheduler)} lost all its workers and has had none for {alone_s:g} s; what is finished is "
+                f"kept: start workers and give the same command again; {_ALONE}"
+            )
 
 
 def probe(scheduler: str, patience_s: float = 60.0) -> None:
@@ -145,12 +174,15 @@ def _probe(client: "Client", module: str, scheduler: str | None, patience_s: flo
         raise InputError(f"{where} has had no worker for {patience_s:g} s; {remedy}") from error
     try:
         client.run(_import, module)
+        client.submit(_import, module, pure=False).result(timeout=patience_s)  # the scheduler unpacks what it hands on
+    except TimeoutError:
+        return  # all workers are busy with somebody else's work, which is no fault
     except OSError as error:  # of the connection, dask's CommClosedError among them
         raise _lost(scheduler) from error
     except Exception as error:  # whatever importing raises there
         raise InputError(
-            f"a worker of {where} cannot import the project ({_first_line(error)}): start workers with PYTHONPATH set "
-            "to the checkout, in an environment with its requirements"
+            f"{where} or a worker of it cannot import the project ({_first_line(error)}): start both with PYTHONPATH "
+            "set to the checkout, in an environment with its requirements"
         ) from error
 
 
@@ -184,9 +216,10 @@ def worker_device(device: str) -> str:
 
 
 def turn_of(name: object) -> int:
-    """Return a worker's turn in sharing out: its number where it has one, else a number made from its name.
+    """Return a worker's turn in sharing out: the number that its name is or ends in, else one made from its name.
 
-    >>> [turn_of(name) for name in (0, 1, "2")]
-    [0, 1, 2]
+    >>> [turn_of(name) for name in (0, 1, "2", "slurm-3")]
+    [0, 1, 2, 3]
     """
-    return int(str(name)) if str(name).isdecimal() else zlib.crc32(str(name).encode())
+    number = re.search(r"\d+$", str(name))
+    return int(number[0]) if number else zlib.crc32(str(name).encode())

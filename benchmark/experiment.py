@@ -89,12 +89,12 @@ class Experiment:
     def with_tower(
         self, missing: Sequence[FitSpec], load: Callable[[TextTowerSpec], TextWeights | None]
     ) -> "Experiment":
-        """Return the experiment with the text tower loaded, where a missing fit reads it or its file was named.
+        """Return the experiment with the text tower loaded, where a missing fit reads it or a file or folder was named.
 
         Raises:
             InputError: It cannot be loaded, or the run began with other weights.
         """
-        is_named = self.preset.text_tower.path is not None
+        is_named = not (self.preset.text_tower.path or "hf-hub:").startswith("hf-hub:")
         if not any(self.rows[key].reads_text for key in (self.rows if is_named else {s.method for s in missing})):
             return self
         made = replace(self, loaded=load(self.preset.text_tower))

@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from benchmark.contracts import Cohort, EncoderSpec, InputError, Json, Row, TextTowerSpec
 from benchmark.files import code_hash, sha256
+from benchmark.plugins import PREFIX
 from benchmark.recipe import Preset, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,7 +63,8 @@ class Identity:
 
     def plain(self, weights: str = "") -> dict[str, Json]:
         """Return it as JSON has it, with the hash of the text tower's weights where a file gave them."""
-        tower = {name: value for name, value in vars(self.text_tower).items() if name not in ("path", "weights")}
+        left_out = {"path", "weights", *(["config"] * (self.text_tower.config is None))}
+        tower = {name: value for name, value in vars(self.text_tower).items() if name not in left_out}
         return _plain(vars(self) | {"text_tower": tower | ({"weights": weights} if weights else {})})
 
 
@@ -117,7 +119,8 @@ def plain_settings(row: Row) -> dict[str, Json]:
 
 
 def _plain(content: Mapping[str, object]) -> dict[str, Json]:
-    return msgspec.json.decode(msgspec.json.encode(content, enc_hook=_name), type=dict[str, Json])
+    plain = msgspec.json.encode(content, enc_hook=_name, order="deterministic")  # sets have no order of their own
+    return msgspec.json.decode(plain, type=dict[str, Json])
 
 
 def _name(value: object) -> str:
@@ -128,7 +131,8 @@ def _name(value: object) -> str:
     """
     name = getattr(value, "__qualname__", None)
     if name is not None:
-        return f"{getattr(value, '__module__', '')}.{name}"
+        module = getattr(value, "__module__", "")
+        return f"{'plugin' if module.startswith(PREFIX) else module}.{name}"  # wherever the plugin's file lies
     if " at 0x" in repr(value):
         raise InputError(
             f"a hyperparameter's value {value!r} is named by its place in memory, so its fits could never be found "

@@ -66,7 +66,7 @@ def scores(
     protocol: Protocol,
     decision: Decision,
 ) -> dict[str, float]:
-    """Return every metric of one fit on one protocol.
+    """Return every metric of one fit on one protocol; `accuracy_argmax` is that of the most probable class.
 
     Nodules of classes outside the protocol's test set are left out first. A per-class score is missing (NaN)
     where the test set lacks the class; an F1 without any hit is zero.
@@ -82,7 +82,11 @@ def scores(
     rows = np.isin(labels, classes)
     labels, proba = labels[rows], proba[rows].astype(np.float64)
     among = proba[:, classes]
-    decisions = np.array(classes)[decide(among, decoder)] if decision == "restricted" else decide(proba, decoder)
+
+    def decided_by(decoder: Decoder) -> Int[np.ndarray, " nodules"]:
+        return np.array(classes)[decide(among, decoder)] if decision == "restricted" else decide(proba, decoder)
+
+    decisions = decided_by(decoder)
     confusion = confusion_matrix(labels, decisions, proba.shape[1])
     hits = confusion.diagonal()[classes].astype(np.float64)
     actual = confusion.sum(axis=1)[classes]
@@ -100,6 +104,7 @@ def scores(
         total = among.sum(axis=1, keepdims=True)
         among = np.divide(among, total, out=np.full_like(among, 1 / len(classes)), where=total > 0)
     return result | {
+        "accuracy_argmax": float((labels == decided_by("argmax")).mean()),
         "macro_f1": float(f1.mean()),
         "balanced_accuracy": float(recall.mean()),
         "mae_ranks": float(np.abs(labels - decisions).mean()),

@@ -68,6 +68,8 @@ class Origin:
             f"Preset {self.identity.preset}: resnet18 with stages {channels}, {epochs}, the last "
             "epoch tested; no epoch or seed was chosen by a test fold."
         )
+        if recipe.ema:
+            notes.append(f"Predictions use weights averaged over the training steps (decay {recipe.ema:g} a step).")
         if changed := self.identity.settings:
             settings = ", ".join(f"{name} = {value}" for name, value in changed.items())
             notes.append(f"Changed by hand: {settings}.")
@@ -78,6 +80,12 @@ class Origin:
             )
         elif self.reads_text and self.text_weights:
             notes.append(f"Text tower: {self.text_weights.title}, frozen.")
+        text, image = self.identity.text_tower.features, self.identity.encoder.width
+        if self.reads_text and text != image:
+            notes.append(
+                f"Its {text} text features meet the encoder's {image} through a random projection "
+                f"(seed {self.identity.text_tower.seed}) that nothing trains."
+            )
         rule = f"label rule {self.identity.label_rule!r}: {self.rule_note}"
         if (cohort.given_labels >= 0).all():
             rule = "classes as the collection gives them"

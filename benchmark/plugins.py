@@ -9,6 +9,8 @@ from pathlib import Path
 from benchmark.contracts import InputError
 from benchmark.files import sha256
 
+PREFIX = "plugin_"  # of a module's name; the rest depends on where the file lies
+
 
 def load(files: Iterable[Path], *registries: Sized) -> tuple[Path, ...]:
     """Run each plugin file once a process; return where they are.
@@ -25,7 +27,7 @@ def load(files: Iterable[Path], *registries: Sized) -> tuple[Path, ...]:
     """
     found = tuple(file.resolve() for file in files)
     for file in found:
-        name = f"plugin_{sha256(str(file))[:12]}"
+        name = f"{PREFIX}{sha256(str(file))[:12]}"
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, file) if file.is_file() else None

@@ -3,7 +3,7 @@
 import argparse
 import math
 import tomllib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
@@ -33,7 +33,16 @@ class Changes:
         return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
 
 
-def resolve(name: str, device: str, changes: Changes) -> tuple[str, Preset]:
+def _no_other_tower(name: str) -> TextTowerSpec | None:
+    """Know no text tower by name."""
+
+
+def resolve(
+    name: str,
+    device: str,
+    changes: Changes,
+    describe: Callable[[str], TextTowerSpec | None] = _no_other_tower,
+) -> tuple[str, Preset]:
     """Return the preset's name and the preset, with the command line's changes in both.
 
     Args:
@@ -41,9 +50,11 @@ def resolve(name: str, device: str, changes: Changes) -> tuple[str, Preset]:
         device: What `auto` goes by.
         changes: Of the command line. Those of the recipe are named behind the preset's name, since they make
             another run: `quick-epochs=10`.
+        describe: Says what a text tower other than OpenAI's and the random one is; None where the name is none's.
 
     Raises:
-        InputError: No such preset, or a file that is none: the file, the line and the key.
+        InputError: No such preset, or a file that is none: the file, the line and the key; a tower that is not
+            there or cannot be used.
     """
     if name == "auto":
         name = "paper" if device.startswith("cuda") else "quick"
@@ -60,21 +71,28 @@ def resolve(name: str, device: str, changes: Changes) -> tuple[str, Preset]:
     if changes.folds is not None:
         preset = replace(preset, folds=changes.folds)
     if changes.text_tower is not None:
-        preset = replace(preset, text_tower=_tower(changes.text_tower, preset))
+        preset = replace(preset, text_tower=_tower(changes.text_tower, preset, describe))
     return name, preset
 
 
-def _tower(name: str, preset: Preset) -> TextTowerSpec:
+def _tower(name: str, preset: Preset, describe: Callable[[str], TextTowerSpec | None]) -> TextTowerSpec:
     if name == "openai":
         return TextTowerSpec(name="openai")
     if name == "random":
         if preset.text_tower.name == "random":
             return preset.text_tower
         return TextTowerSpec(name="random", width=preset.encoder.width)
+    scheme, colon, place = name.partition(":")
+    other = describe(f"local-dir:{expanded(place).resolve()}" if (scheme, colon) == ("local-dir", ":") else name)
+    if other is not None:
+        return other
     path = expanded(name)
     if not path.is_file():
-        raise InputError(f"--text-tower {name!r} is neither 'openai', 'random' nor a file")
-    return TextTowerSpec(name="openai", path=str(path.resolve()))
+        raise InputError(
+            f"--text-tower {name!r} is neither 'openai', 'random', another tower that --list names, "
+            "hf-hub:OWNER/NAME, local-dir:PATH nor a file"
+        )
+    return TextTowerSpec(name="openai", path=str(path.absolute()))
 
 
 def read(path: Path) -> Preset:
@@ -116,7 +134,9 @@ def _sense(preset: Preset) -> list[tuple[tuple[str, str], bool, str]]:
     return [
         *((("recipe", name), math.isfinite(getattr(recipe, name)), "a finite number") for name in numbers),
         (("recipe", "nesterov"), recipe.momentum > 0 or not recipe.nesterov, "false where momentum is 0"),
+        (("text_tower", "name"), tower.name in ("openai", "random"), "openai or random: give others with --text-tower"),
         (("text_tower", "path"), tower.path is None, "left out: give the file with --text-tower"),
+        (("text_tower", "config"), tower.config is None, "left out: it stands beside the weights"),
         (
             ("recipe", "window_hu"),
             low < high and math.isfinite(high - low),

@@ -26,6 +26,9 @@ class Recipe:
         nesterov: Whether SGD looks ahead.
         weight_decay: On every parameter that a method does not name in `no_weight_decay`.
         augment: Mirror and turn training images at random.
+        ema: Predict with an average of the weights after each step, in which a step counts this much less than the
+            next: an exponential moving average without bias to the start. 0 is off: the last step's weights predict.
+            The paper's text has none; its released code has 0.999.
         window_hu: Lower and upper Hounsfield units that become intensity 0 and 1.
     """
 
@@ -37,6 +40,7 @@ class Recipe:
     nesterov: bool = False
     weight_decay: Annotated[float, Meta(ge=0)] = 5e-5
     augment: bool = True
+    ema: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     window_hu: tuple[float, float] = (-1000.0, 400.0)
 
 

@@ -2,28 +2,31 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from benchmark.tables import COMPARISON, Table, cells, differences, footnotes, grid
+from benchmark.footnotes import footnotes
+from benchmark.tables import COMPARISON, Table, cells, differences, grid
 
 _RIGHT = ("left", "right", "right", "right")
 
 
 def markdown(table: Table, notes: Sequence[str]) -> str:
     """Return a table as Markdown, with its notes before and its comparisons behind."""
-    parts = [f"# {table.title}", "", *(f"- {note}" for note in notes), ""]
+    parts = [f"# {table.title}", "", *(f"- {_md(note)}" for note in notes), ""]
     for block in table.blocks:
         headers = ["Method", *(column.heading for column in block.columns)]
         body = grid(table, block, ("**", "**"))
-        lines = [[line.marked, *texts] for line, texts in zip(table.lines, body, strict=True)]
+        lines = [[_md(line.marked), *texts] for line, texts in zip(table.lines, body, strict=True)]
         parts += [f"## {block.title}", "", tabulate(lines, headers, "pipe", disable_numparse=True), ""]
         for section in block.compared:
             if compared := differences(table, section):
-                parts += [f"{section.title}, accuracy against {table.lines[0].title}, in points:", ""]
+                parts += [f"{section.title}, accuracy against {_md(table.lines[0].title)}, in points:", ""]
+                compared = [[_md(texts[0]), *texts[1:]] for texts in compared]
                 parts += [tabulate(compared, COMPARISON, "pipe", disable_numparse=True, colalign=_RIGHT), ""]
-    parts += [f"- {note}" for note in footnotes(table)]
+    parts += [f"- {_md(note)}" for note in footnotes(table)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -43,7 +46,7 @@ def latex(table: Table, notes: Sequence[str]) -> str:
             tabulate(lines, headers, "latex_raw", disable_numparse=True),
             r"\end{table}",
         ]
-    parts += [f"% {note}" for note in footnotes(table)]
+    parts += [f"% {' '.join(note.split())}" for note in footnotes(table)]
     return "\n".join(parts) + "\n"
 
 
@@ -55,12 +58,23 @@ def csv_text(table: Table, columns: dict[str, str]) -> str:
     for section in table.sections:
         for line in table.lines:
             for metric, score in cells(line, section).items():
-                numbers = [f"{score.mean:.6f}", f"{score.std:.6f}", len(score.folds)]
+                numbers = [*("" if math.isnan(n) else f"{n:.6f}" for n in (score.mean, score.std)), len(score.folds)]
                 head = [section.protocol.key, section.decision, line.row.key, line.title, line.row.kind, metric]
                 writer.writerow([*head, *numbers, *columns.values()])
     return out.getvalue()
 
 
+def _md(text: str) -> str:
+    """Return a user's words as one cell of one line."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+
+
+_TEX = {
+    **{sign: f"\\{sign}" for sign in "%_&#${}"},
+    **{"±": r"$\pm$", "<": r"$<$", ">": r"$>$", "|": r"$|$"},
+    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
+}
+
+
 def _tex(text: str) -> str:
-    replacements = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"$\pm$", "<": r"$<$", ">": r"$>$"}
-    return "".join(replacements.get(character, character) for character in text)
+    return "".join(_TEX.get(character, character) for character in " ".join(text.split()))

@@ -87,9 +87,12 @@ class Run:
             )
         )
 
-    def finish(self, protocols: Iterable[Protocol]) -> None:
+    def finish(self, protocols: Iterable[Protocol], text_weights: TextWeights | None = None) -> None:
         """Note that every fit asked for has its record, and the protocols by which to score them."""
-        self._write(changed(load(self._file), protocols=self.with_earlier(protocols), finished=True))
+        weights = self.text_weights(text_weights)
+        self._write(
+            changed(load(self._file), protocols=self.with_earlier(protocols), finished=True, text_weights=weights)
+        )
 
     def with_earlier(self, protocols: Iterable[Protocol]) -> list[Protocol]:
         """Return the protocols with those that earlier calls asked for."""
@@ -110,7 +113,7 @@ class Run:
                 f"{self.folder} holds a run whose text tower has {begun.title}, hash {begun.sha256[:DIGITS]}, and "
                 f"those given have {now.sha256[:DIGITS]}; give the same file, or another folder with --out"
             )
-        return begun if begun.published else now
+        return now if now.published else begun
 
     def metadata(self) -> RunMetadata:
         """Return what was noted when the run was last started."""

@@ -113,9 +113,12 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
     cohort, window = data.cohort(), preset.recipe.window_hu
     task = task_of(data, preset)
     method = row.build(task).to(device)
+    if row.reads_diameter and not np.isfinite(cohort.diameter_mm[[*data.train, *data.test]]).all():
+        raise Unsupported("the collection does not give every nodule's diameter")  # seen before hours of training
     batch = batch_of(cohort, data.train, data.train_labels, window, device)
     history = fit(method, batch, preset.recipe, seed)
-    proba = predict(method, to_images(cohort.volumes[data.test], window, device), task.num_classes)
+    diameters = torch.from_numpy(cohort.diameter_mm[data.test]).to(device, torch.float32)
+    proba = predict(method, to_images(cohort.volumes[data.test], window, device), task.num_classes, diameters)
     return proba, replace(metadata, history=history, method=method.metadata())
 
 

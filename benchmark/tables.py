@@ -118,8 +118,12 @@ def accuracy_table(title: str, protocols: Sequence[Protocol], lines: Sequence[Li
 
 
 def block_of(section: Section) -> Block:
-    """Return a section's scores side by side."""
-    columns = tuple(Column(section, metric, metric_title(metric)) for metric in section.metrics)
+    """Return a section's scores side by side, the paper's first.
+
+    Rows read their decisions off in different ways; the accuracy of the most probable class is one way for all.
+    """
+    metrics = (*section.metrics, "accuracy_argmax")
+    columns = tuple(Column(section, metric, metric_title(metric)) for metric in metrics)
     return Block(section.title, columns, (section,))
 
 
@@ -176,30 +180,6 @@ def grid(table: Table, block: Block, bold: tuple[str, str]) -> list[list[str]]:
             texts.append(f"{bold[0]}{text}{bold[1]}" if is_best else text)
         body.append(texts)
     return body
-
-
-def footnotes(table: Table) -> list[str]:
-    """Say why cells are missing or rest on fewer folds."""
-    notes = []
-    for line in table.lines:
-        for label_set in dict.fromkeys(section.protocol.label_set for section in table.sections):
-            of_set = (s.protocol.title for s in table.sections if s.protocol.label_set == label_set)
-            titles = ", ".join(dict.fromkeys(of_set))
-            records = line.records.get(label_set, ())
-            if absent := sorted(set(range(table.folds)) - {record.spec.fold for record in records}):
-                which = _folds(absent) if len(absent) < table.folds else "every fold"
-                notes.append(f"{line.title} on {titles}: {which} still to be made")
-            missed = [r for r in records if r.status != "done"]
-            for reason in dict.fromkeys(r.reason for r in missed):
-                folds = sorted({r.spec.fold for r in missed if r.reason == reason})
-                status = next(r.status for r in missed if r.reason == reason)
-                what = "does not apply" if status == "unsupported" else f"failed on {_folds(folds)}"
-                notes.append(f"{line.title} on {titles} {what}: {reason}")
-    return notes
-
-
-def _folds(numbers: Sequence[int]) -> str:
-    return f"fold{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 def differences(table: Table, section: Section) -> list[list[str]]:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.batches import epoch_batches
 from benchmark.contracts import Batch, Method
@@ -29,8 +29,61 @@ def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
+class WeightAverage:
+    """An exponential moving average of a method's trained parameters.
+
+    After step t it is the mean of the weights after steps 1..t, step s weighing decay^(t - s): an exponential moving
+    average that does not remember where training began.
+    """
+
+    def __init__(self, method: Method, decay: float) -> None:
+        self.decay, self.total = decay, 0.0
+        self.parameters = [p for p in method.parameters() if p.requires_grad]
+        self.average = [p.detach().clone() for p in self.parameters]
+
+    def update(self) -> None:
+        """Count the weights as they are now."""
+        self.total = self.decay * self.total + 1
+        for average, parameter in zip(self.average, self.parameters, strict=True):
+            average.lerp_(parameter.detach(), 1 / self.total)
+
+    def take(self) -> None:
+        """Put the average in the place of the weights."""
+        with torch.no_grad():
+            for average, parameter in zip(self.average, self.parameters, strict=True):
+                parameter.copy_(average)
+
+
+def renormalise(method: Method, data: Batch) -> None:
+    """Give every batch normalisation that training moves the statistics of the training set under the present weights.
+
+    They are the mean over one pass in a fixed order, without augmentation, in batches of (nearly) one size. All else is
+    in eval mode, as when the method predicts; frozen parts keep what they have.
+    """
+    method.train()
+    norms = [m for m in method.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    method.eval()
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    with torch.no_grad():
+        for rows in torch.arange(len(data)).tensor_split(math.ceil(len(data) / _EVAL_BATCH)):
+            part = data[rows.to(data.labels.device)]
+            method.predict_proba(part.images, *([part.diameter_mm] if method.reads_diameter else []))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    method.eval()
+
+
 def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str, float]]:
     """Train in place, to the last epoch.
+
+    With `recipe.ema` the averaged weights stand in the method at the end. Whatever follows the weights follows these:
+    the statistics of batch normalisations are computed anew, then `after_epoch` is called once more.
 
     Args:
         method: On the device of `data`.
@@ -57,6 +110,7 @@ def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: learning_rate_factor(step, steps, recipe.warmup)
     )
+    average = WeightAverage(method, recipe.ema) if recipe.ema else None
     history = []
     for epoch in range(1, recipe.epochs + 1):
         method.train()
@@ -69,6 +123,8 @@ def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str
             torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
+            if average is not None:
+                average.update()
             for name, term in terms.items():
                 # Summed on the device: reading a number each step would make a GPU wait.
                 totals[name] = totals.get(name, 0) + term.detach()
@@ -80,21 +136,41 @@ def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str
         method.eval()
         with torch.no_grad():
             method.after_epoch(data.split(_EVAL_BATCH))
+    if average is not None:
+        average.take()
+        renormalise(method, data)
+        with torch.no_grad():
+            method.after_epoch(data.split(_EVAL_BATCH))
     return history
 
 
 def predict(
-    method: Method, images: Float[Tensor, "nodules slices rows columns"], num_classes: int
+    method: Method,
+    images: Float[Tensor, "nodules slices rows columns"],
+    num_classes: int,
+    diameter_mm: Float[Tensor, " nodules"] | None = None,
 ) -> Float[np.ndarray, "nodules classes"]:
     """Return class probabilities in eval mode.
 
+    Args:
+        method: On the device of `images`.
+        images: Of the test nodules.
+        num_classes: K.
+        diameter_mm: Their diameters, which reach a method only if it declares that it reads them.
+
     Raises:
         TrainingFailed: Not a row per image and a column per class; or a probability is not finite, or a row does
-            not sum to one.
+            not sum to one; or the method reads diameters and there are none.
     """
     method.eval()
+    read = [images]
+    if method.reads_diameter:
+        if diameter_mm is None:
+            raise TrainingFailed(f"{type(method).__name__} reads every nodule's diameter, and none was given")
+        read.append(diameter_mm)
     with torch.no_grad():
-        parts = [method.predict_proba(part) for part in torch.split(images, _EVAL_BATCH)]
+        split = (torch.split(tensor, _EVAL_BATCH) for tensor in read)
+        parts = [method.predict_proba(*part) for part in zip(*split, strict=True)]
     return checked(torch.cat(parts).cpu().double().numpy(), len(images), num_classes)
 
 

@@ -1,7 +1,9 @@
 """Folds: patient-disjoint and class-stratified, one assignment for all label sets; and what each fit is given."""
 
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +27,9 @@ def assign(
     """Return each nodule's fold, 0..n_folds-1: by scikit-learn's StratifiedGroupKFold, and checked.
 
     Every fold holds every class, so that each class can be trained on and tested everywhere. Where a seed does not
-    give that, the next ones are tried. A cut that serves all that the cohort has is taken before one that serves
-    only the label sets in use, so that their choice moves no nodule where it need not.
+    give that, the next ones are tried, and at last folds are built around groups of patients that hold every class. A
+    cut that serves all that the cohort has is taken before one that serves only the label sets in use, so that their
+    choice moves no nodule where it need not.
 
     Args:
         labels_three: Classes of the label set `three`, which leaves no nodule out.
@@ -36,8 +39,8 @@ def assign(
         label_sets: Those in use, whose classes no fold may lack.
 
     Raises:
-        InputError: Fewer than two folds, a class with fewer patients than folds, or no seed that gives every fold
-            every class.
+        InputError: Fewer than two folds, a class with fewer patients than folds, or no way to give every fold every
+            class.
     """
     if n_folds < 2:
         raise InputError(f"cross-validation needs at least 2 folds, not {n_folds}")
@@ -56,22 +59,83 @@ def assign(
     if few:
         why = f"need {n_folds} patients with a nodule of class {words[0]}, and the cohort has {held[few[0]]}"
     else:
-        why = f"cannot each hold a nodule of {', '.join(words[:-1])} and {words[-1]}: "
-        why += f"{_SEEDS} ways to deal the {len(np.unique(patients))} patients were tried"
+        why = f"cannot each hold a nodule of {', '.join(words[:-1])} and {words[-1]} of whole patients"
     raise InputError(f"{n_folds} folds {why}: {instead}add nodules of more patients")
 
 
 def _first_that_works(
     labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, n_folds: int, seed: int, classes: Collection[int]
 ) -> Int[np.ndarray, " nodules"] | None:
-    """Return the first seed's folds that each hold all of the classes; None if no seed in reach gives such."""
+    """Return the first seed's folds that each hold all of the classes, else folds around groups that do, else None."""
     if any(len(np.unique(patients[labels_three == label])) < n_folds for label in classes):
         return None
     for other in range(seed, seed + _SEEDS):
         fold_of = _deal(labels_three, patients, n_folds, other)
         if all(len(np.unique(fold_of[labels_three == label])) == n_folds for label in classes):
             return fold_of
-    return None
+    if n_folds > _MOST_TOLD:
+        return None
+    held = {p: frozenset(labels_three[patients == p].tolist()) & frozenset(classes) for p in np.unique(patients)}
+    return _deal_groups(patients, whole_groups(held, frozenset(classes), n_folds), seed)
+
+
+def whole_groups(
+    held: Mapping[str, frozenset[int]], classes: frozenset[int], count: int
+) -> list[tuple[str, ...]] | None:
+    """Return so many disjoint groups of patients that each hold all classes; None if there are not so many.
+
+    Patients that hold the same classes are alike, so there are few kinds of patients and few kinds of groups without a
+    superfluous member; how often each kind of group is taken is found by trying, which is exact.
+
+    >>> whole_groups({"a": frozenset({0}), "b": frozenset({1}), "c": frozenset({0, 1})}, frozenset({0, 1}), 2)
+    [('c',), ('a', 'b')]
+    """
+    alike: dict[frozenset[int], list[str]] = {}
+    for patient, own in held.items():
+        alike.setdefault(own, []).append(patient)
+    kinds = sorted(alike, key=sorted)
+    enough = [
+        group
+        for size in range(1, len(classes) + 1)
+        for group in combinations(kinds, size)
+        if frozenset().union(*group) >= classes
+    ]
+    least = [g for g in enough if not any(set(other) < set(g) for other in enough)]
+
+    @cache
+    def taken(first: int, left: tuple[int, ...], wanted: int) -> tuple[int, ...] | None:
+        """Return how many groups of each kind from the first on, that `left` patients of each kind allow."""
+        if wanted == 0 or first == len(least):
+            return (0,) * (len(least) - first) if wanted == 0 else None
+        members = [kinds.index(kind) for kind in least[first]]
+        for number in range(min(wanted, *(left[kind] for kind in members)), -1, -1):
+            rest = tuple(n - number * (kind in members) for kind, n in enumerate(left))
+            if (others := taken(first + 1, rest, wanted - number)) is not None:
+                return (number, *others)
+        return None
+
+    numbers = taken(0, tuple(len(alike[kind]) for kind in kinds), count)
+    if numbers is None:
+        return None
+    queues = {kind: iter(alike[kind]) for kind in kinds}
+    return [
+        tuple(next(queues[kind]) for kind in group) for group, n in zip(least, numbers, strict=True) for _ in range(n)
+    ]
+
+
+def _deal_groups(
+    patients: np.ndarray, groups: Sequence[Sequence[str]] | None, seed: int
+) -> Int[np.ndarray, " nodules"] | None:
+    """Give each fold a group, and every other patient, in an order of the seed, to the fold with the fewest nodules."""
+    if groups is None:
+        return None
+    fold = {patient: number for number, group in enumerate(groups) for patient in group}
+    sizes = dict(zip(*np.unique(patients, return_counts=True), strict=True))
+    nodules = np.bincount(list(fold.values()), [sizes[patient] for patient in fold], len(groups))
+    for patient in np.random.default_rng(seed).permutation([p for p in sizes if p not in fold]):
+        fold[patient] = int(nodules.argmin())
+        nodules[fold[patient]] += sizes[patient]
+    return np.array([fold[patient] for patient in patients])
 
 
 def _deal(

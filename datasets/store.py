@@ -19,6 +19,7 @@ from benchmark.files import replacing, write_atomically
 from datasets.protocols import LABEL_SETS, labels
 
 FORMAT = 2
+_INSTEAD = "if this suite made it, delete it and run again; else give another file with --cohort"
 ARRAYS = (
     *("volumes", "n_readers", "reader_malignancy", "malignancy", "given_labels", "ratings", "trusted"),
     *("diameter_mm", "slice_thickness_mm"),
@@ -54,20 +55,24 @@ def load(path: Path) -> Cohort:
         InputError: The file is missing, is no prepared cohort, or is damaged.
     """
     if not path.is_file():
-        raise InputError(f"there is no prepared cohort {path}: run the command again to prepare it")
+        raise InputError(f"there is no prepared cohort {path}: give another file, or leave --cohort out to prepare one")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"]))
             if meta.pop("format") != FORMAT:
-                raise ValueError("written in another format")
+                raise InputError(f"the prepared cohort {path} is written in another format: {_INSTEAD}")
             arrays = {name: stored[name] for name in ARRAYS}
         types = get_type_hints(Cohort)
         cohort = Cohort(**arrays, **{name: msgspec.convert(value, types[name]) for name, value in meta.items()})
         whole = content_hash(cohort) == cohort.content_hash
+    except InputError:
+        raise
     except Exception as error:  # damage can surface in any layer below
-        raise InputError(f"cannot read the prepared cohort {path} ({error}): delete it and run again") from error
+        raise InputError(
+            f"{path} is no prepared cohort, or a damaged one ({type(error).__name__}): {_INSTEAD}"
+        ) from error
     if not whole:
-        raise InputError(f"the prepared cohort {path} does not match its own hash: delete it and run again")
+        raise InputError(f"the prepared cohort {path} does not match its own hash: {_INSTEAD}")
     return cohort
 
 

@@ -5,18 +5,31 @@ A new method is a file, a line here and a test; or a plugin that calls `register
 
 from benchmark.contracts import Kind, Method, Row, Setting
 from methods.binomial import Binomial
+from methods.cdw_ce import ClassDistanceWeighted
 from methods.ce import CrossEntropy
+from methods.ce_diameter import CrossEntropyDiameter
 from methods.clip import Clip
+from methods.clip_adapter import ClipAdapter
 from methods.clip_lung import LOSSES, ClipLung
+from methods.clip_lung_orthogonal import ClipLungOrthogonal
 from methods.clip_lung_released import ClipLungReleased
 from methods.clm import CumulativeLink
 from methods.cocoop import CoCoOp
+from methods.coop import CoOp
 from methods.coral import Coral
 from methods.corf import OrdinalForest
 from methods.corn import Corn
+from methods.emd import SquaredEarthMover
+from methods.kgcoop import KgCoOp
+from methods.ldl import LabelDistribution
+from methods.morf import MetaForest
+from methods.multitask import MultiTask
+from methods.mv_dar import MultiViewDivideAndRule, MultiViewWithText
 from methods.nsb import NeuronStickBreaking
+from methods.numclip import NumClip
 from methods.ordinal_clip import OrdinalClip
 from methods.poisson import Poisson
+from methods.qwk import WeightedKappa
 from methods.sord import SoftLabels
 from methods.udm import UnsureDataModel
 
@@ -69,6 +82,12 @@ def _clip_lung(*losses: str) -> Row:
     return Row(key, title, "ablation", ClipLung, {"losses": losses}, losses=ticked)
 
 
+def _shuffled(texts: str) -> Row:
+    """Return the row of CLIP-Lung with texts that stand for another attribute or class: a control."""
+    title = f"{ClipLung.title} (shuffled {texts})"
+    return Row(f"clip_lung_shuffled_{texts}", title, "control", ClipLung, {"shuffled": (texts,)})
+
+
 def _variant(key: str, method: type[Method], what: str, **hyperparameters: Setting) -> Row:
     """Return the row of a method with another setting, and what that is in brackets."""
     return Row(key, f"{method.title} ({what})", "variant", method, hyperparameters)
@@ -83,13 +102,29 @@ _add(
     _row("clip", "paper", Clip),
     _row("cocoop", "paper", CoCoOp),
     _clip_lung(*LOSSES),
+    _row("mv_dar", "paper", MultiViewDivideAndRule),
+    _row("mv_dar_text", "paper", MultiViewWithText),
+    _row("multitask", "control", MultiTask),
+    _shuffled("attributes"),
+    _shuffled("classes"),
+    _row("clip_lung_orthogonal", "control", ClipLungOrthogonal),
+    _row("ce_diameter", "control", CrossEntropyDiameter),
+    _row("ldl", "control", LabelDistribution),
     _row("clip_lung_released", "added", ClipLungReleased),
     _row("binomial", "added", Binomial),
     _row("coral", "added", Coral),
     _row("corn", "added", Corn),
     _row("sord", "added", SoftLabels),
     _row("clm", "added", CumulativeLink),
+    _row("cdw_ce", "added", ClassDistanceWeighted),
+    _row("emd", "added", SquaredEarthMover),
+    _row("qwk", "added", WeightedKappa),
+    _row("morf", "added", MetaForest),
     _row("ordinal_clip", "added", OrdinalClip),
+    _row("numclip", "added", NumClip),
+    _row("coop", "added", CoOp),
+    _row("kgcoop", "added", KgCoOp),
+    _row("clip_adapter", "added", ClipAdapter),
     _clip_lung("ic"),
     _clip_lung("ic", "ia"),
     _clip_lung("ia", "ca"),
@@ -102,8 +137,11 @@ _add(
     _variant("clip_lung_scaled_logit", ClipLung, "scaled logits", attribute_loss="scaled_logit"),
     _variant("clip_lung_presence", ClipLung, "ratings as presence", attr_scale="presence"),
     _variant("clip_lung_class_first", ClipLung, "class first", class_first=True),
+    _variant("clip_lung_sums", ClipLung, "sums as printed", sums=True),
+    _variant("clip_lung_released_cold", ClipLungReleased, "temperature from 0.01", start_tau=0.01),
     _variant("coral_zero_biases", Coral, "biases from zero", preinit_bias=False),
     _variant("sord_squared", SoftLabels, "squared distance", distance="squared"),
+    _variant("cdw_ce_fifth", ClassDistanceWeighted, "fifth power", power=5.0),
     _variant("clm_probit", CumulativeLink, "probit", link="probit"),
     _variant("clm_cloglog", CumulativeLink, "complementary log-log", link="cloglog"),
     _variant("ordinal_clip_two_words", OrdinalClip, "two base words", base_ranks=2),

@@ -2,8 +2,8 @@
 
 Weights are non-persistent buffers: they follow `.to(device)`, and neither an optimiser nor a checkpoint sees them. As
 they never change, what can be is computed once: the affine map of a layer norm is multiplied into the linear map behind
-it, the attention's scale into the queries, QuickGELU's factor into the weights around it, and for nodes that are the
-same at every call the keys and values are kept.
+it, the attention's scale into the queries, QuickGELU's factor into the weights around it (GELU has none), and for nodes
+that are the same at every call the keys and values are kept.
 """
 
 from typing import Any
@@ -45,7 +45,7 @@ class FrozenBlock(nn.Module):
         """Take over open_clip's block.
 
         Args:
-            block: With QuickGELU.
+            block: With QuickGELU or GELU.
             fixed: The inputs of nodes that are the same at every call.
         """
         super().__init__()
@@ -57,8 +57,11 @@ class FrozenBlock(nn.Module):
         self.key_value = FrozenLinear(weight[width:], bias[width:], block.ln_1)
         self.out = FrozenLinear(block.attn.out_proj.weight, block.attn.out_proj.bias)
         # QuickGELU: h sigmoid(1.702 h) = silu(1.702 h) / 1.702, and silu is one kernel instead of three.
-        self.expand = FrozenLinear(block.mlp.c_fc.weight * 1.702, block.mlp.c_fc.bias * 1.702, block.ln_2)
-        self.contract = FrozenLinear(block.mlp.c_proj.weight / 1.702, block.mlp.c_proj.bias)
+        exact = isinstance(block.mlp.gelu, nn.GELU)
+        self.activation = functional.gelu if exact else functional.silu
+        factor = 1.0 if exact else 1.702
+        self.expand = FrozenLinear(block.mlp.c_fc.weight * factor, block.mlp.c_fc.bias * factor, block.ln_2)
+        self.contract = FrozenLinear(block.mlp.c_proj.weight / factor, block.mlp.c_proj.bias)
         self.register_buffer("fixed", self.key_value(standardise(fixed[None])), persistent=False)
 
     def keys_values(
@@ -80,6 +83,6 @@ class FrozenBlock(nn.Module):
         queries = self.query(standardise(x)).reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
         weights = (queries @ keys.mT + mask).softmax(dim=-1)
         x = x + self.out((weights @ values).transpose(1, 2).flatten(2))
-        hidden = functional.silu(self.expand(standardise(x)))
+        hidden = self.activation(self.expand(standardise(x)))
         out: Tensor = x + self.contract(hidden)
         return out

@@ -42,11 +42,18 @@ def mix(
     return torch.einsum("btl,tlqa->btqa", routing, leaves)
 
 
+def tree_losses(
+    mixed: Float[Tensor, "batch trees questions answers"], targets: Float[Tensor, "batch questions answers"]
+) -> Float[Tensor, "batch trees"]:
+    """Return each tree's cross-entropy summed over questions."""
+    return -(targets[:, None] * mixed.log()).sum(dim=(2, 3))
+
+
 def forest_loss(
     mixed: Float[Tensor, "batch trees questions answers"], targets: Float[Tensor, "batch questions answers"]
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy summed over questions, averaged over trees and batch."""
-    return -(targets[:, None] * mixed.log()).sum(dim=(2, 3)).mean()
+    return tree_losses(mixed, targets).mean()
 
 
 def above_floor(proba: Float[Tensor, "*axes answers"]) -> Float[Tensor, "*axes answers"]:

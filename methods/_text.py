@@ -16,32 +16,29 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.contracts import Task, Unsupported
+from benchmark.contracts import Task
 from methods._blocks import FrozenBlock, FrozenLinear, standardise
-from methods._tower import TextTower, load_text_tower
+from methods._padded import PaddedEncoder
+from methods._prompt_parts import Prompt, count_slots, symbols
+from methods._tower import TextTower, for_images, load_text_tower
 
-Prompt = str | Sequence[str | range]
-"""Parts in their order: text, and ranges of slots, into which learned embeddings are put.
-
-`(range(4), "benign.")` is four slots and then the text; `("benign", range(4), ".")` puts the class first.
-Start and end token are added.
-"""
-
-_MAX_LOGIT_SCALE = math.log(100)
+MAX_LOGIT_SCALE = math.log(100)
 
 
 def shared_tower(task: Task) -> TextTower:
-    """Return the task's text tower.
+    """Return the task's text tower, whose features are as many as the image encoder's (`_tower.for_images`)."""
+    return for_images(load_text_tower(task.text_tower), task.encoder.width)
 
-    Raises:
-        Unsupported: Image and text features differ in number, so that they have no cosine.
+
+def bounded(logit_scale: nn.Parameter) -> nn.Parameter:
+    """Return a learned ln(1 / tau) after putting it back between 0 (tau = 1) and ln 100, as CLIP's training does.
+
+    The parameter itself is put back, before each use, and not its use: a scale that is only cut off in the forward pass
+    has no gradient beyond the bound and never returns.
     """
-    if task.encoder.width != task.text_tower.width:
-        raise Unsupported(
-            f"the image encoder gives {task.encoder.width} features but the text tower {task.text_tower.width}; "
-            "choose an encoder and a text tower of one width"
-        )
-    return load_text_tower(task.text_tower)
+    with torch.no_grad():
+        logit_scale.clamp_(0.0, MAX_LOGIT_SCALE)
+    return logit_scale
 
 
 def cosine_logits(
@@ -49,19 +46,19 @@ def cosine_logits(
     text_features: Float[Tensor, "*#images classes features"],
     logit_scale: Float[Tensor, ""],
 ) -> Float[Tensor, "*images classes"]:
-    """Return exp(logit_scale), at most 100, times the cosine of each image with each text.
+    """Return exp(logit_scale) times the cosine of each image with each text.
 
     Args:
         image_features: Of any length.
         text_features: Of length one; the same for all images, or each image's own.
-        logit_scale: ln(1 / tau).
+        logit_scale: ln(1 / tau); see `bounded` where it is learned.
 
     >>> cosine_logits(torch.tensor([[3.0, 4.0]]), torch.eye(2), torch.tensor(0.0))
     tensor([[0.6000, 0.8000]])
     """
     unit = functional.normalize(image_features, dim=-1)
     cosines = torch.einsum("...d,...kd->...k", unit, text_features)
-    return logit_scale.clamp(max=_MAX_LOGIT_SCALE).exp() * cosines
+    return logit_scale.exp() * cosines
 
 
 def encode_texts(tower: TextTower, texts: Sequence[str]) -> Float[Tensor, "texts features"]:
@@ -70,10 +67,15 @@ def encode_texts(tower: TextTower, texts: Sequence[str]) -> Float[Tensor, "texts
     Raises:
         Unsupported: A text is longer than the tower's context.
     """
-    no_slots = tower.clip.positional_embedding.new_empty(1, 0, tower.width)
+    no_slots = tower.embedding.new_empty(1, 0, tower.width)
     with torch.no_grad():
-        features: Tensor = PromptEncoder(tower, texts)(no_slots)
+        features: Tensor = prompt_encoder(tower, texts)(no_slots)
     return features[0]
+
+
+def prompt_encoder(tower: TextTower, prompts: Sequence[Prompt]) -> "PromptEncoder | PaddedEncoder":
+    """Return what encodes these prompts through a tower of whichever kind."""
+    return PaddedEncoder(tower, prompts) if tower.spec.name == "bert" else PromptEncoder(tower, prompts)
 
 
 def prefix_tree(
@@ -126,11 +128,9 @@ class PromptEncoder(nn.Module):
             ValueError: The slots are not numbered 0, 1, 2...
         """
         super().__init__()
-        nodes, ancestors, ends = prefix_tree([_symbols(tower, prompt) for prompt in prompts])
+        nodes, ancestors, ends = prefix_tree([symbols(tower, prompt) for prompt in prompts])
         slots = [~prefix[-1] for prefix in nodes if prefix[-1] < 0]
-        self.num_slots = len(set(slots))
-        if set(slots) != set(range(self.num_slots)):
-            raise ValueError(f"the prompts use slots {sorted(set(slots))}; number them from 0 without a gap")
+        self.num_slots = count_slots(prefix[-1] for prefix in nodes)
 
         clip = tower.clip
         positions = clip.positional_embedding[[len(prefix) for prefix in nodes]]
@@ -155,6 +155,8 @@ class PromptEncoder(nn.Module):
             self.blocks.append(FrozenBlock(block, fixed))
             fixed = start = block(start[None])[0]
         projection = clip.text_projection.mT
+        if tower.projection is not None:
+            projection = tower.projection.to(projection) @ projection
         self.project = FrozenLinear(projection, projection.new_zeros(len(projection)), clip.ln_final)
 
     def train(self, mode: bool = True) -> "PromptEncoder":
@@ -181,16 +183,3 @@ class PromptEncoder(nn.Module):
                 x, mask = x[:, self.ends], mask[self.ends]  # nothing else is read
             varying = x = block(x, keys, values, mask)
         return functional.normalize(self.project(standardise(x)), dim=-1)
-
-
-def _symbols(tower: TextTower, prompt: Prompt) -> list[int]:
-    """Return a prompt's tokens with the end token, without the start token; slot i is the negative number ~i."""
-    symbols: list[int] = []
-    for part in [prompt] if isinstance(prompt, str) else prompt:
-        symbols += tower.tokenize(part) if isinstance(part, str) else [~slot for slot in part]
-    length, limit = len(symbols) + 2, tower.clip.context_length
-    if length > limit:
-        raise Unsupported(
-            f"prompt {prompt!r} has {length} tokens with start and end, but CLIP reads {limit}; shorten it"
-        )
-    return [*symbols, tower.tokenizer.eot_token_id]

@@ -6,18 +6,27 @@ plain name `ViT-B-16` the same file loads without a word and gives slightly wron
 
 A tower is built once per process and never changes: no gradient, eval mode, no part of any method. What a method
 keeps of it (see `methods._text`) are non-persistent buffers, so neither optimiser nor checkpoint ever sees them.
+
+Where its features are not as many as the image encoder's, the tower gets a fixed random projection, once for all rows
+(`for_images`). It is frozen as the tower is: a trained one could carry the few texts of a task anywhere, so that every
+row would learn class vectors of its own and the texts would mean nothing. It is semi-orthogonal: cosines of texts stay
+as they are where it widens, and within some 1 / sqrt(width) where it narrows.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.contracts import InputError, Json, TextTowerSpec, TextWeights
+from methods._bert import BertTokens, bert_clip
+from methods._checkpoint import causal_clip, fill, text_tensors
+from methods._describe import describe
+from methods._place import Place
 from methods._weights import ARCHITECTURE, openai_weights
 
 
@@ -28,19 +37,36 @@ class TextTower:
     Attributes:
         spec: What it was made from.
         clip: open_clip's CLIP model without its image tower.
-        tokenizer: open_clip's byte-pair encoding.
+        tokenizer: open_clip's byte-pair encoding, or BERT's with the same names.
         published: Whether its file is one whose hash OpenAI published.
+        name: Where it came from, for print; empty for OpenAI's ViT-B/16 and the random tower.
+        projection: From its features to the image encoder's; None where they are as many.
     """
 
     spec: TextTowerSpec
     clip: Any  # open_clip is untyped
     tokenizer: Any
     published: bool
+    name: str = ""
+    projection: Float[Tensor, "image_features text_features"] | None = None
 
     @property
     def width(self) -> int:
-        """Width of the tokens, and number of text features."""
+        """Width of the tokens."""
         return self.spec.width
+
+    @property
+    def features(self) -> int:
+        """Number of features of a text, after the projection."""
+        return self.spec.features if self.projection is None else len(self.projection)
+
+    @property
+    def embedding(self) -> Float[Tensor, "vocabulary width"]:
+        """What each token is before the tower."""
+        of_bert = self.spec.name == "bert"
+        table = self.clip.text.transformer.get_input_embeddings() if of_bert else self.clip.token_embedding
+        weight: Tensor = table.weight
+        return weight
 
     def tokenize(self, text: str) -> list[int]:
         """Return the byte-pair tokens of a text, without start and end tokens.
@@ -55,8 +81,7 @@ class TextTower:
 
     def embed(self, text: str) -> Float[Tensor, "tokens width"]:
         """Return the token embeddings of a text, e.g. to start learnable context tokens from words."""
-        embeddings: Tensor = self.clip.token_embedding.weight[self.tokenize(text)].clone()
-        return embeddings
+        return self.embedding[self.tokenize(text)].clone()
 
     def require_room(self, tokens: int) -> None:
         """Check that a prompt of so many tokens, beside the name in it, can be read.
@@ -80,19 +105,30 @@ class TextTower:
     @property
     def weights(self) -> TextWeights | None:
         """Which weights a file gave; None for random ones, which their seed names."""
-        return None if self.spec.name == "random" else TextWeights(self.sha256, self.published)
+        return None if self.spec.name == "random" else TextWeights(self.sha256, self.published, self.name)
 
     def metadata(self) -> dict[str, Json]:
         """Return what a record should keep of it; the hash tells one set of weights from another."""
         return {
             "name": self.weights.title if self.weights else "random weights",
+            "kind": "bert" if self.spec.name == "bert" else "causal",
             "width": self.spec.width,
             "layers": self.spec.layers,
             "heads": self.spec.heads,
+            **asdict(self.spec.full_config),
             "seed": self.spec.seed if self.spec.name == "random" else None,
             "exp_logit_scale": round(float(self.clip.logit_scale.exp()), 4),
             "sha256": self.sha256,
+            "projection": self._said_of_projection(),
         }
+
+    def _said_of_projection(self) -> Json:
+        if self.projection is None:
+            return None
+        to, since = self.projection.shape
+        content = self.projection.numpy().astype("<f4").tobytes()
+        said = {"kind": "semi-orthogonal, random, frozen", "seed": self.spec.seed, "from": since, "to": to}
+        return {**said, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def load_text_tower(spec: TextTowerSpec) -> TextTower:
@@ -119,14 +155,53 @@ def loaded(spec: TextTowerSpec) -> TextTower:
     import open_clip  # here: importing open_clip takes seconds that `--list` need not wait for
     from open_clip.transformer import QuickGELU
 
+    place = _place(spec) if spec.name in ("causal", "bert") else None
+    published = False
+    tokenizer: Any = open_clip.SimpleTokenizer(context_length=spec.full_config.context_length)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reseed every GPU as well
-        clip, published = (_random_clip(spec), False) if spec.name == "random" else _openai_clip(spec)
-    if not all(isinstance(block.mlp.gelu, QuickGELU) for block in clip.transformer.resblocks):
+        if place is None:
+            clip, published = (_random_clip(spec), False) if spec.name == "random" else _openai_clip(spec)
+        elif spec.name == "bert":
+            clip, tokenizer = bert_clip(spec, place), BertTokens(spec, place)
+        else:
+            clip = causal_clip(spec)
+            fill(clip, place, text_tensors)
+    wanted = QuickGELU if spec.full_config.activation == "quick_gelu" else nn.GELU
+    if spec.name != "bert" and not all(isinstance(block.mlp.gelu, wanted) for block in clip.transformer.resblocks):
         raise ValueError(f"open_clip builds {ARCHITECTURE} with plain GELU, with which OpenAI's weights go wrong")
     del clip.visual
     clip.requires_grad_(False).eval()
-    return TextTower(spec, clip, open_clip.get_tokenizer(ARCHITECTURE), published)
+    return TextTower(spec, clip, tokenizer, published, place.title if place else "")
+
+
+@lru_cache(maxsize=8)
+def for_images(tower: TextTower, features: int) -> TextTower:
+    """Return the tower with as many text features as the images have; itself where it is so.
+
+    Neither reads nor disturbs the global random state.
+    """
+    if features == tower.spec.features:
+        return tower
+    generator = torch.Generator().manual_seed(tower.spec.seed)
+    shape = max(features, tower.spec.features), min(features, tower.spec.features)
+    drawn = torch.randn(shape, dtype=torch.float64, generator=generator)
+    upright, triangle = torch.linalg.qr(drawn)
+    upright = (upright * triangle.diagonal().sign()).float()  # without the signs, those of the machine's QR
+    return replace(tower, projection=upright if len(upright) == features else upright.mT.contiguous())
+
+
+def _place(spec: TextTowerSpec) -> Place:
+    """Return where a tower stands, whose configuration must be that of the spec."""
+    place, found = Place.of(spec.path or ""), describe(spec.path or "")
+    if place is None or found is None:
+        raise ValueError(f"a text tower called {spec.name!r} needs its place, not {spec.path!r}")
+    if found != replace(spec, seed=0, weights=""):
+        raise InputError(
+            f"the configuration of {place.title} here is not that of the run: give every machine the same files, or "
+            "another folder with --out"
+        )
+    return place
 
 
 def _random_clip(spec: TextTowerSpec) -> Any:

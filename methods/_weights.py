@@ -40,7 +40,7 @@ def openai_weights(path: str | None, expected: Mapping[str, Tensor]) -> tuple[di
             others: of another shape, by somebody else, or untrained.
     """
     file = Path(path) if path is not None else _hub_file()
-    weights = _read(file)
+    weights = read(file, _REMEDY)
     _check(file, weights, expected)
     with file.open("rb") as content:
         return weights, hashlib.file_digest(content, "sha256").hexdigest() == published_sha256()
@@ -74,21 +74,35 @@ def _hub_file() -> Path:
         ) from error
 
 
-def _read(file: Path) -> dict[str, Tensor]:
-    """Read safetensors, a pickled state dict, or OpenAI's TorchScript archive."""
-    from open_clip.factory import load_state_dict
+def read(file: Path, remedy: str) -> dict[str, Tensor]:
+    """Read safetensors, a pickled state dict, or OpenAI's TorchScript archive: whichever it is, however it is called.
 
+    Raises:
+        InputError: It is none of them; the sentence ends in the remedy.
+    """
     if not file.is_file():
-        raise InputError(f"the text tower's weights {file} are not a file: {_REMEDY}")
+        raise InputError(f"the text tower's weights {file} are not a file: {remedy}")
     try:
+        with file.open("rb") as content:
+            head = content.read(9)
+    except OSError as error:
+        raise InputError(f"the text tower's weights {file} cannot be read ({error.strerror}): see to it") from error
+    try:
+        if head[8:] == b"{":  # safetensors: eight bytes of length, then JSON
+            from safetensors.torch import load_file
+
+            return load_file(file)
         if not _is_torchscript(file):
-            return dict(load_state_dict(str(file)))
+            with file.open("rb") as content:  # given the name, torch would go by its ending
+                loaded = torch.load(content, map_location="cpu", weights_only=True)
+            weights: dict[str, Tensor] = dict(loaded.get("state_dict", loaded))
+            return {name.removeprefix("module."): weight for name, weight in weights.items()}
         with warnings.catch_warnings():  # torch.load refuses such a file unless it may run any code
             warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated; the archive is what it is
             archive: torch.jit.ScriptModule = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
         return {name: weight for name, weight in archive.state_dict().items() if name not in _ARCHIVE_EXTRAS}
     except Exception as error:  # a damaged or foreign file can raise anything in any of the three readers
-        raise InputError(f"cannot read CLIP weights from {file}: {_REMEDY}") from error
+        raise InputError(f"cannot read CLIP weights from {file}: {remedy}") from error
 
 
 def _is_torchscript(file: Path) -> bool:

@@ -47,6 +47,7 @@ class Binomial(Method):
     """
 
     title = "Binomial"
+    on_two_classes = "a logistic regression on the features; their starts alone differ"
 
     def __init__(self, task: Task, tau: float = 1.0) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ class CrossEntropy(Method):
     """Encoder, spatial mean, one linear layer, softmax."""
 
     title = "CE Loss"
+    on_two_classes = "a logistic regression on the features; their starts alone differ"
 
     def __init__(self, task: Task) -> None:
         super().__init__()

@@ -6,9 +6,10 @@ the row "CLIP" of Lei et al., CLIP-Lung, MICCAI 2023, Tables 1 and 2, which call
 Symbols: F -> image features, scaled to length one; C_k -> text features, likewise; ln(1/tau) -> logit_scale;
     p = softmax_k(cos(F, C_k) / tau);  loss -log p_y.
 Deviations: the image encoder is the benchmark's ResNet, trained from random weights, not CLIP's own (so says the
-    paper); only it and the temperature are trained. Its width must be the text tower's: nothing maps one to the other.
-Defaults: the prompt is the prefix of the paper's released code; tau starts at 0.07, learned (paper), and never falls
-    below 0.01 (Radford et al., section 2.5).
+    paper); only it and the temperature are trained. Where its width is not the text tower's, a fixed random projection
+    maps texts to images, as in all our rows that read text (methods/_tower.py).
+Defaults: the prompt is the prefix of the paper's released code; tau starts at 0.07, learned (paper), and stays between
+    0.01 (Radford et al., section 2.5) and 1 (their code's bound).
 """
 
 import math
@@ -20,7 +21,7 @@ from torch.nn import functional
 
 from benchmark.contracts import Batch, Json, Method, Task
 from methods._encoder import Encoder
-from methods._text import cosine_logits, encode_texts, shared_tower
+from methods._text import bounded, cosine_logits, encode_texts, shared_tower
 
 
 class Clip(Method):
@@ -46,7 +47,7 @@ class Clip(Method):
 
     def logits(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch classes"]:
         """Return cosines times the logit scale."""
-        return cosine_logits(self.encoder.pooled(images), self.text_features, self.logit_scale)
+        return cosine_logits(self.encoder.pooled(images), self.text_features, bounded(self.logit_scale))
 
     def metadata(self) -> dict[str, Json]:
         """Return which text tower it is."""

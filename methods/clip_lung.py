@@ -20,15 +20,23 @@ Deviations, each with the printed form as an option unless it says otherwise:
     close. The default, "soft_target", weighs the log softmax by w: its optimum is softmax = w, and uniform weights
     give the printed sum over M T. "scaled_logit" multiplies the logits by w and sums over all m.
     L_IC is averaged over the groups, and "soft_target" over the rows, where the paper sums, so that alpha and beta
-    weigh terms of one size. L_IC has no option for that: the sum is T times the mean.
+    weigh terms of one size. `sums=True` gives the sums of (2) to (4): L_IC times T = 16, and the soft targets times
+    their rows and times M = 8, which is (3) and (4) where all weights are equal.
     The context precedes the class, as in CoCoOp and the released code; `class_first=True` is the paper's c_k + l.
-    h sees F_t scaled to length one (released code), no option. Weight decay spares the temperature.
-Defaults: alpha = 1, beta = 0.5, tau from 0.07, learned (paper), never below 0.01 (CLIP); hidden layer D/16 (CoCoOp).
-    attr_scale = "raw" is (1) on the mean ratings. LIDC's scales do not all rise with their word: calcification 6 is
-    "absent", and internal structure ends at 4. "presence" maps each to 1 (absent) .. 5 (present) before (1).
+    h sees F_t scaled to length one (released code), no option; its last layer starts at zero (_prompts.py). Weight
+    decay spares the temperature.
+Defaults: alpha = 1, beta = 0.5, tau from 0.07, learned (paper), between 0.01 and 1 (CLIP's code); hidden layer D/16
+    (CoCoOp). attr_scale = "raw" is (1) on the mean ratings. Not all of LIDC's rise with their word: calcification 6 is
+    "absent", which most nodules have, so that the raw softmax gives calcification 53 % of the weight, averaged over
+    the collection. "presence" maps each to 1 (absent) .. 5 (present) before (1). Calcification and internal structure
+    are names and no scales: whatever is not "absent", or not soft tissue, is fully present, and a mean rating within
+    one step of it, which can only come from readers who disagree, lies between.
     Attribute texts are "word.", with the full stop of the class texts.
-Worth knowing: a learned temperature gives the printed (3) and (4) an easier way to their least value: an infinite tau
-    makes all attributes equally close. In our quick preset the training goes there, and L_IC ends at ln K.
+Controls: with `shuffled`, attribute m meets the text of attribute pi(m), or class k that of class pi(k), in every loss.
+    pi leaves nothing in its place and comes from `shuffle_seed` alone, so all fits share it. Ratings and labels keep
+    their meaning. L_CA is a mean over the classes, so shuffled classes change L_IC alone.
+Worth knowing: a learned temperature gives the printed (3) and (4) an easier way to their least value: a high tau makes
+    all attributes nearly equally close.
 """
 
 import math
@@ -40,61 +48,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.contracts import Batch, Json, Method, Task
+from methods._attributes import ATTRIBUTE_LOSSES, attribute_loss, presence, require_attributes
 from methods._encoder import Encoder
 from methods._prompts import (
+    GROUPS,
     ConditionalPrompts,
+    derangement,
+    group_channels,
     image_class_loss,
     random_context,
-    require_attributes,
     require_four_by_four,
 )
-from methods._text import cosine_logits, encode_texts, shared_tower
+from methods._text import bounded, cosine_logits, encode_texts, shared_tower
 
-GROUPS = 16
 LOSSES = ("ic", "ia", "ca")
-ATTRIBUTE_LOSSES = ("soft_target", "literal", "scaled_logit")
 ATTR_SCALES = ("raw", "presence")
-SCALE_ENDS = {"calcification": (6.0, 1.0), "internal structure": (1.0, 4.0)}  # absent, present; others 1, 5
-
-
-def group_channels(maps: Float[Tensor, "batch width 4 4"]) -> Float[Tensor, "batch 16 width"]:
-    """Cut a map into 16 groups of neighbouring channels, each flattened to one vector."""
-    return maps.reshape(len(maps), GROUPS, maps.shape[1])
-
-
-def presence(ratings: Float[Tensor, "batch attributes"], names: Sequence[str]) -> Float[Tensor, "batch attributes"]:
-    """Map LIDC's ratings linearly to 1 (what the word says is absent) .. 5 (present).
-
-    >>> presence(torch.tensor([[6.0, 4.0, 2.0]]), ("calcification", "internal structure", "margin"))
-    tensor([[1., 5., 2.]])
-    """
-    ends = torch.tensor([SCALE_ENDS.get(name, (1.0, 5.0)) for name in names]).to(ratings)
-    return 1 + 4 * (ratings - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
-
-
-def attribute_loss(
-    features: Float[Tensor, "batch rows width"],
-    attributes: Float[Tensor, "attributes width"],
-    weights: Float[Tensor, "batch attributes"],
-    logit_scale: Float[Tensor, ""],
-    variant: str = "soft_target",
-) -> Float[Tensor, " batch"]:
-    """Return L_IA (3) if the rows are an image's groups, L_CA (4) if they are its class features.
-
-    Args:
-        features: Of any length.
-        attributes: Text features A_m, of length one.
-        weights: w, of sum one.
-        logit_scale: ln(1 / tau).
-        variant: `"soft_target"`, `"literal"` or `"scaled_logit"`; see the top of the file.
-    """
-    if variant == "literal":
-        weighted = functional.normalize(weights[..., None] * attributes, dim=-1)
-        return -cosine_logits(features, weighted[:, None], logit_scale).log_softmax(dim=-1).sum(dim=(1, 2))
-    logits = cosine_logits(features, attributes, logit_scale)
-    if variant == "scaled_logit":
-        return -(weights[:, None] * logits).log_softmax(dim=-1).sum(dim=(1, 2))
-    return -(weights[:, None] * logits.log_softmax(dim=-1)).sum(dim=2).mean(dim=1)
+TEXTS = ("attributes", "classes")
 
 
 class ClipLung(Method):
@@ -108,6 +77,9 @@ class ClipLung(Method):
         attribute_loss: The variant of (3) and (4): `"soft_target"`, `"literal"` or `"scaled_logit"`.
         attr_scale: Ratings as they are (`"raw"`), or all rising with the word (`"presence"`).
         class_first: Put the class before the context.
+        sums: Sum over groups, classes and attributes, as (2) to (4) do, where the default averages.
+        shuffled: Which texts stand for another attribute or class: `"attributes"`, `"classes"`.
+        shuffle_seed: Decides for which.
     """
 
     title = "CLIP-Lung"
@@ -124,10 +96,15 @@ class ClipLung(Method):
         attribute_loss: str = "soft_target",
         attr_scale: str = "raw",
         class_first: bool = False,
+        sums: bool = False,
+        shuffled: Sequence[str] = (),
+        shuffle_seed: int = 0,
     ) -> None:
         super().__init__()
         if not losses or set(losses) - set(LOSSES):
             raise ValueError(f"CLIP-Lung's losses must be some of {', '.join(LOSSES)}, not {losses!r}")
+        if set(shuffled) - set(TEXTS):
+            raise ValueError(f"CLIP-Lung's shuffled texts must be some of {', '.join(TEXTS)}, not {shuffled!r}")
         for name, value, known in (
             ("attribute_loss", attribute_loss, ATTRIBUTE_LOSSES),
             ("attr_scale", attr_scale, ATTR_SCALES),
@@ -138,17 +115,20 @@ class ClipLung(Method):
         require_four_by_four(task)
         tower = shared_tower(task)
         self.tower_metadata = tower.metadata()
-        self.losses, self.alpha, self.beta = tuple(losses), alpha, beta
+        self.losses, self.alpha, self.beta, self.sums = tuple(losses), alpha, beta, sums
         self.variant, self.attr_scale, self.attribute_names = attribute_loss, attr_scale, task.attribute_names
         self.encoder = Encoder(task)
         self.classifier = nn.Linear(self.encoder.width, task.num_classes)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        attributes = encode_texts(tower, [f"{name}." for name in task.attribute_names])
+        words = {"attributes": task.attribute_names, "classes": task.class_names}
+        for which in set(shuffled):
+            words[which] = tuple(words[which][place] for place in derangement(len(words[which]), shuffle_seed))
+        attributes = encode_texts(tower, [f"{name}." for name in words["attributes"]])
         self.register_buffer("attribute_features", attributes, persistent=False)
         self.prompts = None
         if {"ic", "ca"} & set(losses):
             context = random_context(GROUPS, tower.width)
-            self.prompts = ConditionalPrompts(tower, task.class_names, context, class_first)
+            self.prompts = ConditionalPrompts(tower, words["classes"], context, class_first)
 
     def metadata(self) -> dict[str, Json]:
         """Return which text tower it is."""
@@ -160,20 +140,29 @@ class ClipLung(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return L_CE and the chosen terms, times alpha and beta."""
-        maps = self.encoder(batch.images)
+        maps, scale = self.encoder(batch.images), bounded(self.logit_scale)
         groups, weights = group_channels(maps), self.weights(batch.attributes)
-        fixed = self.attribute_features, weights, self.logit_scale, self.variant
+        fixed = self.attribute_features, weights, scale, self.variant
         terms = {"ce": functional.cross_entropy(self.classifier(maps.mean(dim=(2, 3))), batch.labels)}
         if self.prompts is not None:
             classes = self.prompts(groups)
             if "ic" in self.losses:
-                logits = cosine_logits(groups, classes[:, None], self.logit_scale)
-                terms["ic"] = image_class_loss(logits, batch.labels).mean()
+                logits = cosine_logits(groups, classes[:, None], scale)
+                terms["ic"] = self._times(GROUPS) * image_class_loss(logits, batch.labels).mean()
             if "ca" in self.losses:
-                terms["ca"] = self.beta * attribute_loss(classes, *fixed).mean()
+                terms["ca"] = self.beta * self._rows(classes) * attribute_loss(classes, *fixed).mean()
         if "ia" in self.losses:
-            terms["ia"] = self.alpha * attribute_loss(groups, *fixed).mean()
+            terms["ia"] = self.alpha * self._rows(groups) * attribute_loss(groups, *fixed).mean()
         return terms
+
+    def _times(self, count: int) -> int:
+        """Return what turns a mean over so many into what was asked for."""
+        return count if self.sums else 1
+
+    def _rows(self, features: Tensor) -> int:
+        """Return the same for soft targets; the other variants are sums as printed."""
+        counted = features.shape[1] * len(self.attribute_names)
+        return self._times(counted) if self.variant == "soft_target" else 1
 
     def predict_proba(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch classes"]:
         """Return the classifier's softmax; no text is read."""

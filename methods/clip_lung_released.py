@@ -20,8 +20,9 @@ Mended:
     Prompts always named three classes, so that of two classes "malignant" was trained as "unsure".
     The training set was not shuffled, and the best epoch was chosen on the test set (see the trainer).
     Texts were computed at prediction and thrown away.
-Other deviations: the temperature starts at 0.07 (paper), not at CLIP's 0.01; it never falls below 0.01. No moving
-    average of the weights, since no other method has one.
+Other deviations: the temperature starts at 0.07 (paper), not at CLIP's 0.01 as in the code (`start_tau=0.01`); it stays
+    between 0.01 and 1. The meta-net's last layer starts at zero, see _prompts.py. No moving average of the weights,
+    since no other method has one.
 Defaults: alpha = 1, beta = 0.5 (paper and code).
 """
 
@@ -33,9 +34,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.contracts import Batch, Json, Method, Task, Unsupported
+from methods._attributes import require_attributes
 from methods._encoder import Encoder
-from methods._prompts import ConditionalPrompts, image_class_loss, require_attributes, require_four_by_four
-from methods._text import cosine_logits, shared_tower
+from methods._prompts import ConditionalPrompts, image_class_loss, require_four_by_four
+from methods._text import bounded, cosine_logits, shared_tower
 
 GROUPS = 4
 
@@ -69,14 +71,17 @@ class ClipLungReleased(Method):
         task: What to work on.
         alpha: Weight of L_IA.
         beta: Weight of L_CA.
+        start_tau: The temperature to start from, 0.01 to 1.
     """
 
     title = "CLIP-Lung (released)"
     reads_text = True
     no_weight_decay = ("logit_scale",)
 
-    def __init__(self, task: Task, alpha: float = 1.0, beta: float = 0.5) -> None:
+    def __init__(self, task: Task, alpha: float = 1.0, beta: float = 0.5, start_tau: float = 0.07) -> None:
         super().__init__()
+        if not 0.01 <= start_tau <= 1:
+            raise ValueError(f"CLIP-Lung's start_tau must lie between 0.01 and 1, not {start_tau}")
         width = task.encoder.width
         if width % 64:
             raise Unsupported(
@@ -95,7 +100,7 @@ class ClipLungReleased(Method):
         self.encoder = Encoder(task)
         self.reduce = nn.Conv2d(width // 4, width // 16, kernel_size=1)
         self.classifier = nn.Linear(width, task.num_classes)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / start_tau)))
         names = task.class_names + task.attribute_names
         self.prompts = ConditionalPrompts(tower, names, tower.embed("a photo of a"))
 
@@ -115,7 +120,7 @@ class ClipLungReleased(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return L_CE, L_IC, alpha L_IA and beta L_CA."""
-        maps, labels, scale = self.grouped(batch.images), batch.labels, self.logit_scale
+        maps, labels, scale = self.grouped(batch.images), batch.labels, bounded(self.logit_scale)
         groups, weights = maps.reshape(len(maps), GROUPS, -1), batch.attributes.softmax(dim=1)
         texts = self.prompts(groups)
         classes, attributes = texts[:, : self.num_classes], texts[:, self.num_classes :]

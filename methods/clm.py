@@ -89,6 +89,7 @@ class CumulativeLink(Method):
     """
 
     title = "CLM"
+    on_two_classes = "one logistic score against one threshold, started alike"
     no_weight_decay = ("free_thresholds",)
 
     def __init__(self, task: Task, link: str = "logit") -> None:

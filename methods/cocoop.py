@@ -8,8 +8,9 @@ Symbols: x -> image features (the map's spatial mean); v_1..v_T -> prompts.conte
     logit_scale;  p = softmax_k(cos(x, C_k(x)) / tau);  loss -log p_y.
 Deviations: the image encoder is the benchmark's ResNet, trained from random weights with everything else, where CoCoOp
     freezes CLIP's own; the temperature is learned, as in CLIP-Lung; optimiser and batch size are the benchmark's.
+    The meta-net's last layer starts at zero, see _prompts.py.
 Defaults: context = "a photo of a" (T = 4 tokens) and a hidden layer of width / 16 (authors' configuration); tau starts
-    at 0.07 and never falls below 0.01, as in our CLIP row.
+    at 0.07 and stays between 0.01 and 1, as in our CLIP row.
 Worth knowing: CLIP-Lung's printed numbers for CoCoOp are those of its own ablation "L_IC only" to the last digit, a
     model with a classifier. This row decodes as CoCoOp does, by cosines; that model is the row of our Table 3. Unlike
     CLIP-Lung, a prediction sends each image's prompts through the text tower.
@@ -25,7 +26,7 @@ from torch.nn import functional
 from benchmark.contracts import Batch, Json, Method, Task
 from methods._encoder import Encoder
 from methods._prompts import ConditionalPrompts
-from methods._text import cosine_logits, shared_tower
+from methods._text import bounded, cosine_logits, shared_tower
 
 
 class CoCoOp(Method):
@@ -51,7 +52,7 @@ class CoCoOp(Method):
     def logits(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch classes"]:
         """Return cosines times the logit scale."""
         features = self.encoder.pooled(images)
-        return cosine_logits(features, self.prompts(features[:, None]), self.logit_scale)
+        return cosine_logits(features, self.prompts(features[:, None]), bounded(self.logit_scale))
 
     def metadata(self) -> dict[str, Json]:
         """Return which text tower it is."""

@@ -43,6 +43,7 @@ class Coral(Method):
     """
 
     title = "CORAL"
+    on_two_classes = "a logistic regression on the features; their starts alone differ"
     decoder = "median"
     no_weight_decay = ("coral_bias",)
 

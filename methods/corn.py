@@ -34,6 +34,7 @@ class Corn(Method):
     """Encoder, spatial mean, K-1 conditional logits."""
 
     title = "CORN"
+    on_two_classes = "a logistic regression on the features; their starts alone differ"
     decoder = "median"
 
     def __init__(self, task: Task) -> None:

@@ -41,6 +41,7 @@ class NeuronStickBreaking(Method):
     """
 
     title = "NSB"
+    on_two_classes = "a logistic regression on the features; their starts alone differ"
 
     def __init__(self, task: Task, smoothing: float = 0.0, smoothing_tau: float = 1.0) -> None:
         super().__init__()

@@ -17,14 +17,14 @@ Worth knowing: with three classes, three base words still smooth (middle row of 
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.contracts import Batch, Json, Method, Task
 from methods._encoder import Encoder
-from methods._prompts import random_context
-from methods._text import PromptEncoder, cosine_logits, shared_tower
+from methods._prompts import random_context, text_to_image_loss
+from methods._text import cosine_logits, prompt_encoder, shared_tower
 
 INTERPOLATIONS = ("linear", "inverse")
 
@@ -45,19 +45,6 @@ def interpolation_weights(num_ranks: int, num_base: int, kind: str = "linear") -
     distances = (torch.arange(num_ranks)[:, None] - torch.linspace(0, num_ranks - 1, num_base)).abs()
     weights = 1 - distances / (num_ranks - 1) if kind == "linear" else 1 / (distances + 1e-5)
     return weights / weights.sum(dim=1, keepdim=True)
-
-
-def text_to_image_loss(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """Return the mean over the batch's classes of KL(softmax over images of 10 [y = k] || that of the logits).
-
-    >>> text_to_image_loss(10 * torch.eye(3), torch.arange(3))
-    tensor(0.)
-    """
-    own = functional.one_hot(labels, logits.shape[1])
-    targets = (10.0 * own).log_softmax(dim=0)
-    divergences = functional.kl_div(logits.log_softmax(dim=0), targets, reduction="none", log_target=True).sum(dim=0)
-    present = own.any(dim=0)
-    return (divergences * present).sum() / present.sum()
 
 
 class OrdinalClip(Method):
@@ -93,7 +80,7 @@ class OrdinalClip(Method):
         tower.require_room(context_tokens + 1)  # and the full stop
         ranks = range(context_tokens, context_tokens + task.num_classes)
         prompts = [(range(context_tokens), range(rank, rank + 1), ".") for rank in ranks]
-        self.encode = PromptEncoder(tower, prompts)
+        self.encode = prompt_encoder(tower, prompts)
         weights = interpolation_weights(task.num_classes, base_ranks, interpolation)
         self.register_buffer("weights", weights, persistent=False)
         self.encoder = Encoder(task)

@@ -68,6 +68,7 @@ class UnsureDataModel(Method):
     """
 
     title = "UDM"
+    on_two_classes = "one logistic score against one threshold, started alike"
     decoder = "median"
     no_weight_decay = ("free_thresholds",)
     shift: Tensor

@@ -15,6 +15,7 @@ import torch
 
 import methods
 import run_all
+import towers
 from benchmark.commands.check import main as check_main
 from benchmark.experiment import Experiment
 from benchmark.places import work_folder
@@ -144,12 +145,13 @@ def test_list_names_every_choice(capsys):
         (["--collection", "nowhere"], "'nowhere' is neither a registered collection nor a folder"),
         (["--collection", "x", "--source", "dicom"], "--collection brings its own nodules and takes no --source"),
         (["--dicom-root", "x"], "--dicom-root and --verify are for a download: give --source dicom too"),
+        (["--text-tower", "nowhere.pt"], "--text-tower 'nowhere.pt' is neither 'openai', 'random', another tower that"),
+        (["--text-tower", "local-dir:nowhere"], "there is no folder for the text tower at "),
+        (["--text-tower", "local-dir:~nobody-here/x"], "begins with the home of a user who is not known here"),
         (
-            ["--text-tower", "openai"],
-            "the image encoder gives 64 features and the text tower 512, so CLIP and",
+            ["--text-tower", "hf-hub:nothing", "--dry-run"],
+            "'hf-hub:nothing' is no model on the hub; write hf-hub:OWNER",
         ),
-        (["--text-tower", "openai", "--dry-run"], "the image encoder gives 64 features and the text tower 512"),
-        (["--text-tower", "nowhere.pt"], "--text-tower 'nowhere.pt' is neither 'openai', 'random' nor a file"),
         (["--cohort", "nowhere.npz"], "nowhere.npz"),
         (
             ["--work", "~nobody-here/x"],
@@ -321,6 +323,52 @@ def test_one_run_has_one_text_tower_and_every_table_names_it(no_weights, capsys,
     status, shown, _ = call(capsys, *arguments)
     assert status == 0 and named in " ".join(shown.split())
     assert call(capsys, *arguments, *other)[0] == 2
+
+
+def test_a_tower_of_any_width_runs_in_a_small_preset_and_its_place_is_not_its_identity(capsys, tmp_path):
+    config = towers.model_cfg(quick=False)
+    state = towers.clip_of(config).state_dict()
+    out, (one, other, changed) = tmp_path / "out", (tmp_path / name / "model" for name in "abc")
+    for folder in (one, other):
+        towers.write(folder, config, state)
+    towers.write(changed, config | {"quick_gelu": True}, state)
+    arguments = [*SMOKE, "--methods", "clip", "clip_lung", "--datasets", "C", "--folds", "2", "--workers", "0"]
+    arguments += ["--out", str(out), "--text-tower"]
+    status, _, err = call(capsys, *arguments, f"local-dir:{one}")
+    assert status == 0, err
+    run = json.loads((out / "run.json").read_text())
+    named = f"local-dir:model, unverified weights (hash {run['text_weights']['sha256'][:12]})"
+    assert run["identity"]["text_tower"]["config"]["activation"] == "gelu"
+    assert str(tmp_path) not in json.dumps({key: run[key] for key in ("identity", "text_weights")})
+    for name in ("table2.md", "table2.tex"):
+        text = (out / name).read_text()
+        assert named in text and "24 text features meet the encoder's 64 through a random projection" in text, name
+    records = sorted((out / "fits").rglob("two/*/*.json"))
+    said = [json.loads(record.read_text())["record"]["metadata"]["method"] for record in records]
+    said = [tower["text_tower"] for tower in said if "text_tower" in tower]
+    assert len(said) == 4 and all(tower == said[0] for tower in said) and said[0]["projection"]["to"] == 64
+    assert (said[0]["name"], said[0]["sha256"]) == (named, run["text_weights"]["sha256"])
+    before = [record.read_bytes() for record in records]
+    assert call(capsys, *arguments, f"local-dir:{other}")[0] == 0  # the same tower elsewhere
+    assert [record.read_bytes() for record in records] == before
+    status, _, err = call(capsys, *arguments, f"local-dir:{changed}")
+    assert status == 2 and "holds a run with another text tower" in err and "'activation': 'gelu'" in err
+
+
+def test_a_text_tower_that_cannot_be_used_is_refused_before_the_cohort_is_prepared(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_all, "prepare", lambda *_: pytest.fail("hours of reading CT"))
+    config = towers.model_cfg()
+    state = {name: tensor for name, tensor in towers.clip_of(config).state_dict().items() if "ln_final" not in name}
+    cases = {
+        "siglip": (config | {"init_logit_bias": -10}, state, "local-dir:siglip is a SigLIP"),
+        "torn": (config, state, "does not hold the text tower of its configuration (ln_final.bias is absent"),
+    }
+    for name, (written, tensors, sentence) in cases.items():
+        tower = towers.write(tmp_path / name, written, tensors)
+        arguments = [*SMOKE, "--methods", "clip", "--out", str(tmp_path / "out"), "--text-tower", tower]
+        status, _, err = call(capsys, *arguments)
+        assert status == 2 and sentence in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_call_for_less_takes_nothing_out_of_the_tables(finished, capsys, tmp_path):

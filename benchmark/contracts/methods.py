@@ -13,7 +13,7 @@ from benchmark.contracts.folds import Columns
 from benchmark.contracts.tasks import Batch, Json, Task
 
 Decoder = Literal["argmax", "median"]
-Kind = Literal["paper", "ablation", "added", "variant", "plugin", "reference"]
+Kind = Literal["paper", "ablation", "control", "added", "variant", "plugin", "reference"]
 Setting: TypeAlias = "bool | int | float | str | tuple[Setting, ...]"
 Reference = Callable[[Columns, Columns, Int[np.ndarray, " train"], int, int], Float[np.ndarray, "test classes"]]
 """A row that no gradient trains: from the columns of the training and test nodules, the training labels, the number of
@@ -33,19 +33,29 @@ class Method(nn.Module):
         no_weight_decay: Last parts of the names of the parameters that must not shrink towards zero: thresholds,
             temperatures, scales.
         reads_text: Whether the method uses the text tower; its table rows then say which one.
+        on_two_classes: Names the model that it is on two classes, if other methods are the same one there; tables then
+            say that these differ by their starts or not at all.
+        reads_diameter: Whether a prediction reads the diameter by the readers' outlines beside the image, as
+            `predict_proba(images, diameter_mm)`; every table then says so below. A collection that lacks a nodule's
+            diameter is Unsupported before anything is trained.
     """
 
     title: ClassVar[str]
     decoder: ClassVar[Decoder] = "argmax"
     reads_text: ClassVar[bool] = False
+    reads_diameter: ClassVar[bool] = False
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
+    on_two_classes: ClassVar[str] = ""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return named scalar terms, already weighted; the trainer minimises their sum."""
         raise NotImplementedError
 
     def predict_proba(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch classes"]:
-        """Return class probabilities. Images only: neither labels nor ratings can leak into a prediction."""
+        """Return class probabilities. Images only: neither labels nor ratings can leak into a prediction.
+
+        A method with `reads_diameter`, and no other, takes a second argument: `diameter_mm`, a number for each image.
+        """
         raise NotImplementedError
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -84,8 +94,9 @@ class Row:
     Attributes:
         key: Names it on the command line and its fits on disk: lower-case letters, digits and underscores.
         title: As printed.
-        kind: `"paper"` (of its Tables 1 and 2), `"ablation"` (of its Table 3), `"added"`, `"variant"` (another
-            setting of a method; made only when asked for), `"plugin"` or `"reference"`.
+        kind: `"paper"` (of its Tables 1 and 2, or its text), `"ablation"` (of its Table 3), `"control"` (asks what a
+            paper's gain comes from), `"added"`, `"variant"` (another setting of a method), `"plugin"` or
+            `"reference"`. Added rows and variants are made only when asked for.
         make: The method to build and train, or the function that computes a reference.
         hyperparameters: Those that differ from the method's defaults.
         losses: What Table 3 prints for it, e.g. `"IC + IA"`; empty where the row is not in that table.
@@ -132,6 +143,11 @@ class Row:
     def reads_text(self) -> bool:
         """Whether it uses the text tower."""
         return self.method is not None and self.method.reads_text
+
+    @property
+    def reads_diameter(self) -> bool:
+        """Whether its predictions read the diameter by the readers' outlines."""
+        return self.method is not None and self.method.reads_diameter
 
     @property
     def defaults(self) -> dict[str, object]:

@@ -32,27 +32,66 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True)
+class TextConfig:
+    """What decides a text tower's results beside its width, layers, heads and weights.
+
+    Attributes:
+        features: Number of text features.
+        activation: Of the hidden units.
+        hidden: Number of hidden units in a block.
+        context_length: Tokens that it reads, start and end among them.
+        vocabulary: Number of tokens that it knows.
+        tokenizer: `"clip"`, or the hub's name of BERT's.
+        pooler: How BERT's tokens become one vector, as open_clip names it.
+        head: BERT's projection to the features, as open_clip names it.
+    """
+
+    features: int
+    activation: Literal["gelu", "quick_gelu"]
+    hidden: int
+    context_length: int = 77
+    vocabulary: int = 49408
+    tokenizer: str = "clip"
+    pooler: str = ""
+    head: str = ""
+
+
+@dataclass(frozen=True)
 class TextTowerSpec:
-    """A frozen CLIP text tower.
+    """A frozen text tower.
 
     Attributes:
         name: `"openai"` is ViT-B-16-quickgelu with OpenAI's weights; `"random"` is a small seeded tower with
-            CLIP's architecture and tokenizer and no knowledge of language, for machines without the weights.
-        path: File of the OpenAI weights; None takes them from the hub's cache or the hub.
-        width: Number of text features, and the random tower's width (OpenAI: 512).
-        layers: The random tower's depth (OpenAI: 12).
-        heads: The random tower's attention heads (OpenAI: 8).
-        seed: Seed of the random tower's weights.
+            CLIP's architecture and tokenizer and no knowledge of language, for machines without the weights;
+            `"causal"` is any other of CLIP's architecture, `"bert"` one of BERT's.
+        path: File of the OpenAI weights, None takes them from the hub's cache or the hub; where any other tower
+            stands, `hf-hub:OWNER/NAME` or `local-dir:PATH`.
+        width: Width of the tokens (OpenAI: 512).
+        layers: Depth (OpenAI: 12).
+        heads: Attention heads (OpenAI: 8).
+        seed: Seed of the random tower's weights, and of the projection where image features are of another number.
         weights: Hash that the loaded text tensors must have (`TextWeights.sha256`); empty takes any.
+        config: The rest of its configuration; None for `"openai"` and `"random"`, which have no choice.
     """
 
-    name: Literal["openai", "random"] = "openai"
+    name: Literal["openai", "random", "causal", "bert"] = "openai"
     path: str | None = None
     width: int = 512
     layers: int = 12
     heads: int = 8
     seed: int = 0
     weights: str = ""
+    config: TextConfig | None = None
+
+    @property
+    def full_config(self) -> TextConfig:
+        """The rest of its configuration; that of CLIP's own where it has no choice."""
+        return self.config or TextConfig(self.width, "quick_gelu", 4 * self.width)
+
+    @property
+    def features(self) -> int:
+        """Number of text features."""
+        return self.full_config.features
 
 
 @dataclass(frozen=True)
@@ -62,15 +101,18 @@ class TextWeights:
     Attributes:
         sha256: Hash of the text tensors as loaded, whatever kind of file they came in.
         published: Whether their file is, bit for bit, one whose hash OpenAI published.
+        name: Where they came from, for print alone; empty for a file of ViT-B/16.
     """
 
     sha256: str
     published: bool
+    name: str = ""
 
     @property
     def title(self) -> str:
         """Name them in print: nobody's but by a hash that their maker published."""
-        return "OpenAI's CLIP ViT-B/16" if self.published else f"unverified weights (hash {self.sha256[:12]})"
+        unverified = f"unverified weights (hash {self.sha256[:12]})"
+        return "OpenAI's CLIP ViT-B/16" if self.published else ", ".join(filter(None, (self.name, unverified)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from datasets.code import code_hash
 from datasets.dicom import archive, elements, files, headers, images, members
 from datasets.lidc import geometry, ledger, matching, nodules, readings, report, series, survey
 from datasets.lidc.nodules import Nodule
-from datasets.lidc.phantom import anatomy, masks, render
+from datasets.lidc.phantom import anatomy, masks, render, scanner, structures
 from datasets.lidc.series import Job
 from datasets.lidc.survey import Survey
 from datasets.work import Progress, mapping, room
@@ -26,7 +26,7 @@ UNTRUSTED = ("lobulation", "spiculation")  # where a scan is from the collection
 
 _THIS = sys.modules[__name__]  # what is said of nodules is part of a cohort, and of no crop
 _SHARED = (readings, nodules, geometry, crops)
-PHANTOM_CODE = (*_SHARED, masks, anatomy, render)
+PHANTOM_CODE = (*_SHARED, masks, anatomy, structures, scanner, render)
 DICOM_CODE = (*_SHARED, files, members, archive, elements, headers, images, matching, ledger, series)
 
 

@@ -6,6 +6,7 @@ The work folder keeps all that is done: `index` what each folder's headers say, 
 
 import configparser
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field
@@ -172,6 +173,8 @@ def root_of(root: Path | None) -> Path:
         root, source = Path(path), str(config)
     try:
         root = root.expanduser()
+        if root.is_dir():
+            next(os.scandir(root), None)  # which the system may refuse
         usable = root.is_dir() or (root.is_file() and archive.kind_of(root) != "file")
     except (OSError, RuntimeError, Refused) as error:  # RuntimeError: ~somebody, who is not there
         reason = error.strerror if isinstance(error, OSError) else error

@@ -17,23 +17,11 @@ def gone(_: object) -> None:
     raise InputError("the weights are gone")
 
 
-def test_a_tower_of_another_width_than_the_encoder_is_refused_where_a_row_reads_text():
-    quick = replace(PRESETS["quick"], text_tower=OPENAI)
-    sentence = r"the image encoder gives 64 features and the text tower 512, so CLIP and all rows that read text"
-    with pytest.raises(InputError, match=sentence):
-        ahead.require_one_width([LINEAR, CLIP], quick)
-    ahead.require_one_width([LINEAR], quick)
-    ahead.require_one_width([LINEAR, replace(CLIP, kind="plugin")], quick)  # it may have a projection of its own
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_has_one_width(preset):
-    ahead.require_one_width(methods.ROWS.values(), PRESETS[preset])
-
-
 def test_the_text_tower_is_looked_for_before_the_work(tmp_path):
     with pytest.raises(InputError, match="the weights are gone"):
         ahead.look(tmp_path / "run", [LINEAR, CLIP], OPENAI, gone, None)
+    with pytest.raises(InputError, match="the weights are gone"):
+        ahead.look(tmp_path / "run", [CLIP], replace(OPENAI, name="causal"), gone, None)
     ahead.look(tmp_path / "run", [LINEAR], OPENAI, gone, None)
     ahead.look(tmp_path / "run", [CLIP], PRESETS["quick"].text_tower, gone, None)  # random: nothing can be missing
     assert list(tmp_path.iterdir()) == []

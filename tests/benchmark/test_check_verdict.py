@@ -144,6 +144,15 @@ def test_a_run_of_other_settings_cannot_be_compared(identity, what, how):
     assert refusal(accepted(scores(ONE), **identity), measured(scores(ONE))) == SENTENCE.format(what, how)
 
 
+def test_numbers_accepted_before_weights_could_be_averaged_are_those_of_a_run_without():
+    recipe = afresh(IDENTITY.plain()["recipe"])
+    assert recipe.pop("ema") == 0.0
+    assert judge(accepted(scores(ONE), recipe=recipe), measured(scores(ONE))).passes
+    averaging = replace(IDENTITY, recipe=replace(IDENTITY.recipe, ema=0.5))
+    said = refusal(accepted(scores(ONE), recipe=recipe), measured(scores(ONE), identity=averaging))
+    assert said.startswith("cannot compare run with golden.toml: another recipe (ema 0.0 accepted, 0.5 here)")
+
+
 def test_of_a_recipe_only_the_parts_that_differ_are_named():
     recipe = afresh(IDENTITY.plain()["recipe"]) | {"epochs": 1, "lr": 0.75}  # the run's: 2 and 0.05
     del recipe["batch_size"]

@@ -33,9 +33,12 @@ def test_an_unknown_name_is_told_what_there_is_and_what_is_nearest(name, sentenc
         choose.choose("method", name, ["ce", "poisson"])
 
 
-def test_every_row_but_the_variants_is_made_unless_something_else_is_asked_for():
-    chosen = choose_rows(None, ROWS)
-    assert list(chosen) == [key for key, row in ROWS.items() if row.kind != "variant"]
+def test_the_papers_rows_the_controls_and_a_plugins_are_made_unless_something_else_is_asked_for():
+    rows = ROWS | {"mine": Row("mine", "Mine", "plugin", Linear)}
+    chosen, asked = choose_rows(None, rows), ("paper", "ablation", "control", "plugin", "reference")
+    assert list(chosen) == [key for key, row in rows.items() if row.kind in asked]
+    assert {"ce", "clip_lung_ic", "multitask", "mine", "majority"} <= chosen.keys()
+    assert not {"coral", "clip_lung_literal"} & chosen.keys()
 
 
 def test_a_row_is_asked_for_by_its_key_and_references_always_stand_beside():
@@ -45,6 +48,8 @@ def test_a_row_is_asked_for_by_its_key_and_references_always_stand_beside():
 
 def test_groups_stand_for_their_rows():
     assert kinds(choose_rows(["paper"], ROWS)) == {"paper", "ablation", "reference"}
+    assert kinds(choose_rows(["controls"], ROWS)) == {"control", "reference"}
+    assert list(choose_rows(["paper", "controls"], ROWS)) == list(choose_rows(None, ROWS))
     assert choose_rows(["all"], ROWS) == ROWS
     assert list(choose_rows(["paper", "coral"], ROWS)) == [
         key for key, row in ROWS.items() if row.kind in ("paper", "ablation", "reference") or key == "coral"
@@ -67,14 +72,19 @@ def test_the_listing_names_every_choice_with_what_it_is():
     from datasets import SOURCES
     from datasets.protocols import DATASETS, LABEL_RULES
 
-    found = choose.listing(ROWS, DATASETS, SOURCES, LABEL_RULES)
+    found = choose.listing(ROWS, DATASETS, SOURCES, LABEL_RULES, {"openai": "the paper's"})
     said = {(option, name): what for option, name, what in found}
     assert said["--datasets", "B"] == "LIDC-B: train on benign, unsure, malignant; test on benign, malignant"
     assert said["--methods", "clip"] == "CLIP, reads the text tower" and said["--methods", "ce"] == "CE Loss"
     assert said["--methods", "clip_lung_ic"].startswith("CLIP-Lung (IC), ablation")
-    assert ("--methods", "majority") not in said and ("--methods", "all") in said
+    assert said["--methods", "ce_diameter"] == "CE + log diameter, control, reads the diameter"
+    assert ("--methods", "majority") not in said
+    assert {name for option, name in said if option == "--methods"} - methods.ROWS.keys() == set(choose.GROUPS)
+    for group in choose.GROUPS:
+        assert choose_rows([group], ROWS)  # what is listed can be asked for
     assert {name for option, name in said if option == "--preset"} == {"smoke", "quick", "paper"}
     assert {"phantom", "dicom"} == {name for option, name in said if option == "--source"}
+    assert said["--text-tower", "openai"] == "the paper's"
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):

@@ -85,7 +85,9 @@ def test_workers_that_cannot_import_the_project_are_said_so(cluster, tmp_path):
     command = [sys.executable, "-I", "-c", code, cluster.scheduler_address, *options]
     worker = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
-        sentence = "a worker of the dask scheduler at tcp://.* cannot import the project .*No module named 'benchmark'"
+        sentence = (
+            "the dask scheduler at tcp://.* or a worker of it cannot import the project .*No module named 'benchmark'"
+        )
         with pytest.raises(InputError, match=sentence):
             list(execute(Job.run, [], workers=1, scheduler=cluster.scheduler_address, patience_s=60.0))
     finally:
@@ -99,8 +101,8 @@ def begin_and_wait(begun: Path) -> None:
 
 
 @contextmanager
-def lonely_cluster() -> Iterator[tuple[str, subprocess.Popen]]:
-    """A scheduler with one worker, as on a cluster: its address, and its process."""
+def lonely_cluster() -> Iterator[tuple[str, subprocess.Popen, subprocess.Popen]]:
+    """A scheduler with one worker, as on a cluster: its address, and the processes."""
     code = "from distributed.cli.dask_scheduler import main; main()"
     file = os.path.join(tempfile.mkdtemp(), "scheduler.json")
     options = ["--scheduler-file", file, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
@@ -114,7 +116,7 @@ def lonely_cluster() -> Iterator[tuple[str, subprocess.Popen]]:
     command = [sys.executable, "-c", code, address, *options]
     worker = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
     try:
-        yield address, scheduler
+        yield address, scheduler, worker
     finally:
         scheduler.kill(), worker.kill()
         scheduler.wait(), worker.wait()
@@ -124,7 +126,7 @@ LOST = r"the dask scheduler at tcp://.* was lost; what is finished is kept"
 
 
 def test_a_scheduler_that_is_lost_is_said_so(tmp_path):
-    with lonely_cluster() as (address, scheduler):
+    with lonely_cluster() as (address, scheduler, _):
 
         def kill_once_begun() -> None:
             while not (tmp_path / "begun").exists():
@@ -139,7 +141,7 @@ def test_a_scheduler_that_is_lost_is_said_so(tmp_path):
 def test_a_scheduler_that_is_lost_before_the_work_begins_is_no_matter_of_imports(monkeypatch):
     from distributed import Client
 
-    with lonely_cluster() as (address, scheduler):
+    with lonely_cluster() as (address, scheduler, _):
         waiting = Client.wait_for_workers
 
         def wait_and_lose(self, *arguments, **options) -> None:
@@ -150,6 +152,19 @@ def test_a_scheduler_that_is_lost_before_the_work_begins_is_no_matter_of_imports
         monkeypatch.setattr(Client, "wait_for_workers", wait_and_lose)
         with pytest.raises(InputError, match=LOST):
             list(execute(double, [1], workers=1, scheduler=address))
+
+
+def test_workers_that_are_all_lost_are_said_so_after_some_patience(tmp_path):
+    with lonely_cluster() as (address, _, worker):
+
+        def kill_once_begun() -> None:
+            while not (tmp_path / "begun").exists():
+                time.sleep(0.1)
+            worker.kill()
+
+        threading.Thread(target=kill_once_begun, daemon=True).start()
+        with pytest.raises(InputError, match=r"lost all its workers and has had none for \d+ s; what is finished"):
+            list(execute(begin_and_wait, [tmp_path / "begun"], workers=1, scheduler=address, patience_s=3.0))
 
 
 def test_a_configuration_that_demands_encryption_is_said_so_with_the_way_out(monkeypatch):

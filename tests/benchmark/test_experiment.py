@@ -211,6 +211,9 @@ def test_the_tower_is_loaded_for_a_missing_fit_that_reads_text_and_for_a_named_f
     assert reading.with_tower([linear, text], load).text_weights == OWN
     named = replace(PRESET, text_tower=replace(PRESET.text_tower, path="ViT-B-16.pt"))
     assert replace(reading, preset=named).with_tower([], load).text_weights == OWN
+    for path, is_read in (("local-dir:/model", True), ("hf-hub:a/b", False)):  # what a folder holds may have changed
+        there = replace(PRESET, text_tower=replace(PRESET.text_tower, name="causal", path=path))
+        assert (replace(reading, preset=there).with_tower([], load).text_weights == OWN) is is_read
     without = replace(reading, preset=named, rows={"linear": LINEAR})
     assert without.with_tower([linear], load) is without
 
@@ -360,4 +363,4 @@ def test_a_job_loads_its_plugins_before_it_unpacks_the_rest(experiment, tmp_path
 
 
 def test_the_command_line_may_ask_for_a_variant_of_a_builtin_row():
-    assert {"paper", "ablation", "added", "variant"} == {row.kind for row in methods.ROWS.values()}
+    assert {"paper", "ablation", "control", "added", "variant"} == {row.kind for row in methods.ROWS.values()}

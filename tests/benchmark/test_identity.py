@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -8,7 +9,7 @@ import pytest
 
 import methods
 from benchmark import identity
-from benchmark.contracts import EncoderSpec, InputError, Row, Task, TextTowerSpec
+from benchmark.contracts import EncoderSpec, InputError, Row, Task, TextConfig, TextTowerSpec
 from benchmark.identity import Identity, commit, fit_key, identity_of, plain_settings
 from benchmark.recipe import Preset, Recipe
 from benchmark.references import ROWS as REFERENCES
@@ -45,10 +46,11 @@ def test_a_runs_identity_says_what_was_asked_for():
         {"preset": replace(PRESET, encoder=EncoderSpec(stem="deep"))},
         {"preset": replace(PRESET, text_tower=TextTowerSpec(name="random"))},
         {"preset": replace(PRESET, text_tower=TextTowerSpec(seed=1))},
+        {"preset": replace(PRESET, text_tower=TextTowerSpec(config=TextConfig(512, "gelu", 2048)))},
         {"clip_lung.alpha": 0.5},
         *({"preset": replace(PRESET, recipe=replace(PRESET.recipe, **{name: value}))} for name, value in {
             "epochs": 3, "batch_size": 9, "lr": 0.1, "warmup": 0.5, "momentum": 0.5, "nesterov": True,
-            "weight_decay": 0.1, "augment": False, "window_hu": (-900.0, 400.0),
+            "weight_decay": 0.1, "augment": False, "ema": 0.9, "window_hu": (-900.0, 400.0),
         }.items()),
     ],
     ids=lambda change: str(change)[:60],
@@ -80,6 +82,27 @@ def test_an_identity_as_plain_data_has_every_part_and_no_path():
     assert content.keys() == {f.name for f in fields(Identity)}
     assert content["recipe"]["lr"] == PRESET.recipe.lr and content["encoder"]["stem"] == "3x3"
     assert content["text_tower"] == {"name": "openai", "width": 512, "layers": 12, "heads": 8, "seed": 0}
+
+
+CONFIG = TextConfig(512, "gelu", 2048)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"features": 64}, {"activation": "quick_gelu"}, {"hidden": 99}, {"context_length": 32}, {"vocabulary": 9},
+        {"tokenizer": "bert"}, {"pooler": "mean_pooler"}, {"head": "mlp"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_part_of_a_towers_configuration_counts_and_stands_in_the_plain_identity(change):
+    assert set(change) <= {f.name for f in fields(TextConfig)}
+    towers = [TextTowerSpec("causal", "hf-hub:a/b", config=config) for config in (CONFIG, replace(CONFIG, **change))]
+    one, other = (made(preset=replace(PRESET, text_tower=tower)) for tower in towers)
+    assert one != other and fit_key(one, LINEAR) != fit_key(other, LINEAR)
+    assert other.plain()["text_tower"]["config"].items() >= change.items()
+    elsewhere = replace(towers[0], path="local-dir:/somewhere/b")
+    assert made(preset=replace(PRESET, text_tower=elsewhere)) == one and "path" not in one.plain()["text_tower"]
 
 
 def test_settings_are_all_hyperparameters_with_functions_by_name():
@@ -222,7 +245,7 @@ def test_every_file_that_training_reads_is_in_the_key_or_left_out_for_a_reason()
     code = "import sys, benchmark.runner; print(*(n for n in sys.modules if n.startswith('benchmark.')))"
     names = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     reached = {name.removeprefix("benchmark.").replace(".", "/") + ".py" for name in names.stdout.split()}
-    beside = {"files.py", "identity.py", "records.py", "run.py", "runfile.py", "recipe.py"}
+    beside = {"files.py", "identity.py", "records.py", "run.py", "runfile.py", "recipe.py", "plugins.py"}
     beside |= {"contracts.py", "contracts/errors.py", "contracts/collections.py"}  # the first is the package itself
     assert reached - beside == {*identity.TRAINING, *identity.ALWAYS}
 
@@ -257,3 +280,28 @@ def test_without_git_there_is_no_commit_and_no_error(monkeypatch, error):
 
     monkeypatch.setattr(subprocess, "run", fail)
     assert commit.__wrapped__() == ""
+
+
+def test_a_set_and_a_plugins_own_function_have_one_name_in_every_process(tmp_path):
+    """Sets have the order of their hashes, another in each process; a plugin's module is named by where it lies."""
+    code = (
+        "import sys; from pathlib import Path; sys.path[:0] = [sys.argv[2], 'tests/support']\n"
+        "import methods; from fakes import IDENTITY\n"
+        "from benchmark import plugins; from benchmark.identity import fit_key\n"
+        "plugins.load([Path(sys.argv[1])]); print(fit_key(IDENTITY, methods.ROWS['mine']))"
+    )
+    plugin = (
+        "import methods; from fakes import Linear\n\ndef act(x): return x\n\nclass Mine(Linear):\n    title = 'Mine'\n"
+        "    def __init__(self, task, names=frozenset({'a', 'b', 'c', 'd'}), act=act): super().__init__(task)\n"
+        "methods.register('mine', Mine)\n"
+    )
+    keys = set()
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(plugin)
+        command = [sys.executable, "-c", code, str(tmp_path / folder / "mine.py"), str(ROOT)]
+        environment = os.environ | {"PYTHONHASHSEED": str(len(folder))}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        keys.add(done.stdout)
+    assert len(keys) == 1

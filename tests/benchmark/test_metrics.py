@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,6 +49,7 @@ def test_every_metric_equals_scikit_learns(case):
     expected = {f"recall_{n}": recall[k] for k, n in enumerate(NAMES)} | {f"f1_{n}": f1[k] for k, n in enumerate(NAMES)}
     expected |= {
         "accuracy": sk.accuracy_score(labels, decisions),
+        "accuracy_argmax": sk.accuracy_score(labels, decisions),
         "macro_f1": f1.mean(),
         "balanced_accuracy": sk.balanced_accuracy_score(labels, decisions),
         "mae_ranks": sk.mean_absolute_error(labels, decisions),
@@ -100,3 +103,14 @@ def test_kappa_by_hand():
     assert quadratic_weighted_kappa(np.array([[2, 0], [0, 2]])) == 1.0
     assert quadratic_weighted_kappa(np.array([[1, 1], [1, 1]])) == 0.0
     assert np.isnan(quadratic_weighted_kappa(np.array([[4, 0], [0, 0]])))
+
+
+@pytest.mark.parametrize("decision", ["open", "restricted"])
+def test_the_accuracy_of_the_most_probable_class_stands_beside_every_decoders(decision):
+    """Restricted to the outer classes 0.45 and 0.4 of 0.85: both decoders take the first; among all three they part."""
+    proba = np.array([[0.45, 0.15, 0.4]] * 4)
+    found = scores(np.array([0, 0, 1, 2]), proba, "median", THREE, "open")
+    assert (found["accuracy"], found["accuracy_argmax"]) == (1 / 4, 2 / 4)
+    outer = replace(THREE, test_classes=(0, 2), printed_classes=(0, 2))
+    found = scores(np.array([0, 0, 2]), proba[:3], "median", outer, decision)
+    assert found["accuracy_argmax"] == 2 / 3 and found["accuracy"] == (2 / 3 if decision == "restricted" else 0)

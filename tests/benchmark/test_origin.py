@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import methods
-from benchmark.contracts import Preparation, Provenance, TextTowerSpec, TextWeights
+from benchmark.contracts import Preparation, Provenance, TextConfig, TextTowerSpec, TextWeights
 from benchmark.origin import Origin, folder_name, write_tables
 from benchmark.recipe import Recipe
 from benchmark.records import FitSpec, Found
@@ -61,6 +61,23 @@ def test_only_weights_whose_file_openai_published_are_called_openais():
     assert replace(origin, text_weights=None).columns()["text_tower"] == "not read"
 
 
+def test_another_tower_is_named_by_where_it_came_from_and_by_its_hash():
+    weights = TextWeights("b" * 64, published=False, name="hf-hub:a/b")
+    sentence = f"Text tower: hf-hub:a/b, unverified weights (hash {'b' * 12}), frozen."
+    assert said(sentence, notes(rows=TEXT, weights=weights))
+    assert not said("projection", notes(rows=TEXT, weights=weights))
+
+
+def test_a_projection_between_texts_and_images_is_said_where_a_row_reads_text():
+    sentence = "Its 64 text features meet the encoder's 512 through a random projection (seed 3) that nothing trains."
+    tower = TextTowerSpec("random", width=64, seed=3)
+    for identity in (
+        replace(IDENTITY, text_tower=tower),
+        replace(IDENTITY, text_tower=replace(tower, name="causal", width=9, config=TextConfig(64, "gelu", 4))),
+    ):
+        assert said(sentence, notes(None, identity, rows=TEXT)) and not said("projection", notes(None, identity))
+
+
 @pytest.mark.parametrize(
     ("known", "sentence"), [(30, "The whole collection: 30 of the 30"), (40, "A partial cohort: 30")]
 )
@@ -74,6 +91,12 @@ def test_the_preset_the_encoder_and_the_epochs_are_named():
     one = replace(IDENTITY, recipe=Recipe(epochs=1))
     assert said("Preset quick: resnet18 with stages 64-128-256-512, 2 epochs, the last epoch tested", notes())
     assert said("1 epoch, the last", notes(identity=one))
+
+
+def test_averaged_weights_are_told_and_others_not():
+    averaged = replace(IDENTITY, recipe=replace(IDENTITY.recipe, ema=0.999))
+    assert said("weights averaged over the training steps (decay 0.999 a step)", notes(identity=averaged))
+    assert not said("averaged", notes())
 
 
 def test_settings_changed_by_hand_are_named():

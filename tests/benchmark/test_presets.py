@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmark import commandline
-from benchmark.contracts import InputError, Row, TextTowerSpec
+from benchmark.contracts import InputError, Row, TextConfig, TextTowerSpec
 from benchmark.presets import Changes, parse_settings, read, resolve
 from benchmark.recipe import PRESETS
 from fakes import LINEAR, Linear
@@ -63,6 +63,21 @@ def test_folds_and_text_tower_can_be_changed(tmp_path):
     assert resolve("quick", "cpu", Changes(text_tower=str(file)))[1].text_tower == TextTowerSpec(path=str(file))
 
 
+def test_another_text_tower_is_described_by_whoever_knows_it_and_a_folder_by_its_full_path(tmp_path, monkeypatch):
+    asked, other = [], TextTowerSpec("causal", "hf-hub:a/b", 768, config=TextConfig(768, "gelu", 3072))
+
+    def describe(name: str) -> TextTowerSpec | None:
+        asked.append(name)
+        return other if ":" in name else None
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("hf-hub:a/b", "local-dir:model"):
+        assert resolve("quick", "cpu", Changes(text_tower=name), describe)[1] == replace(QUICK, text_tower=other)
+    assert asked == ["hf-hub:a/b", f"local-dir:{tmp_path.resolve() / 'model'}"]
+    (tmp_path / "weights.pt").write_bytes(b"")
+    assert resolve("quick", "cpu", Changes(text_tower="weights.pt"), describe)[1].text_tower.name == "openai"
+
+
 def test_changes_are_those_of_the_command_line():
     args = commandline.parse(["--epochs", "3", "--lr", "0.5", "--folds", "4", "--text-tower", "random"])
     assert Changes.of(args) == Changes(folds=4, epochs=3, batch_size=None, lr=0.5, text_tower="random")
@@ -74,7 +89,7 @@ def test_changes_are_those_of_the_command_line():
     [
         ("quik", Changes(), "choose from smoke, quick, paper, auto or the path of a .toml file; did you mean 'quick'?"),
         ("nowhere.toml", Changes(), "nowhere.toml: cannot be read"),
-        ("quick", Changes(text_tower="nowhere.pt"), "'nowhere.pt' is neither 'openai', 'random' nor a file"),
+        ("quick", Changes(text_tower="nowhere.pt"), "'nowhere.pt' is neither 'openai', 'random', another tower that"),
     ],
 )
 def test_what_is_not_there_is_said(name, changes, sentence):
@@ -121,6 +136,12 @@ def test_a_preset_file_changes_a_builtin_preset(tmp_path):
     assert isinstance(preset.recipe.lr, float) and isinstance(preset.encoder.channels, tuple)
 
 
+def test_a_preset_file_averages_weights_and_no_builtin_preset_does(tmp_path):
+    averaging = read(written(tmp_path, WHOLE.replace("lr = 1", "ema = 0.999")))
+    assert averaging.recipe == replace(QUICK.recipe, epochs=7, ema=0.999, window_hu=(-1200.0, 600.5))
+    assert {preset.recipe.ema for preset in PRESETS.values()} == {0.0}
+
+
 def test_a_preset_file_is_called_by_its_name_and_may_be_changed_too(tmp_path):
     path = written(tmp_path, 'base = "smoke"\n')
     assert resolve(str(path), "cpu", Changes()) == ("mine", PRESETS["smoke"])
@@ -135,7 +156,7 @@ def test_a_preset_file_may_not_pass_for_a_builtin_one(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("epochs = 7", "epoch = 7", "line 7, key recipe.epoch: is unknown; allowed here: augment, batch_size, epochs"),
+        ("epochs = 7", "epoch = 7", "line 7, key recipe.epoch: is unknown; allowed here: augment, batch_size, ema"),
         ("folds", "fold", "line 2, key fold: is unknown"),
         ("[encoder]", "[encode]", "key encode: is unknown"),
         ('base = "quick"', 'base = "quik"', "line 1, key base: must name the preset that this one changes: smoke"),
@@ -145,6 +166,9 @@ def test_a_preset_file_may_not_pass_for_a_builtin_one(tmp_path):
         ("epochs = 7", "epochs = 1.5", "line 7, key recipe.epochs: expected `int`, got `float`, not 1.5"),
         ("lr = 1", "lr = -0.1", "line 8, key recipe.lr: expected `float` > 0"),
         ("lr = 1", "momentum = 1", "line 8, key recipe.momentum: expected `float` < 1"),
+        ("lr = 1", "ema = 1", "line 8, key recipe.ema: expected `float` < 1"),
+        ("lr = 1", "ema = -0.5", "line 8, key recipe.ema: expected `float` >= 0"),
+        ("lr = 1", "ema = nan", "line 8, key recipe.ema: expected `float` >= 0.0, not nan"),
         ("lr = 1", "batch_size = 1", "line 8, key recipe.batch_size: expected `int` >= 2, not 1"),
         ("lr = 1", "nesterov = 1", "line 8, key recipe.nesterov: expected `bool`, got `int`, not 1"),
         ("[-1200, 600.5]", "[600, -1200]", "line 9, key recipe.window_hu: must be a lower and an upper end"),
@@ -159,6 +183,7 @@ def test_a_preset_file_may_not_pass_for_a_builtin_one(tmp_path):
         ("lr = 1", "lr = inf", "line 8, key recipe.lr: must be a finite number"),
         ("[-1200, 600.5]", "[-inf, 600]", "line 9, key recipe.window_hu: must be a lower and an upper end"),
         ("lr = 1", "momentum = 0.0", "key recipe.nesterov: must be false where momentum is 0"),
+        ("layers = 3", 'name = "causal"', "line 15, key text_tower.name: must be openai or random: give others with"),
         ("layers = 3", 'path = "x.pt"', "line 15, key text_tower.path: must be left out: give the file with --text-to"),
         ("nodules = 300", "nodules = 0", "line 3, key nodules: expected `int` >= 1, not 0"),
         ("folds = 4", "recipe = 4", "line 2, key recipe: must be a table [recipe]"),

@@ -112,8 +112,15 @@ def test_the_same_weights_from_a_published_file_are_published_whichever_came_fir
     published = replace(OWN, published=True)
     run.start("from the hub", METADATA, [A], OWN)
     assert run.text_weights(published) == published
+    run.finish([A], published)  # nothing was missing, so that it did not start again
+    assert Run.open(run.folder).text_weights() == published
     run.start("from openai", METADATA, [A], published)
     assert run.text_weights(OWN) == published
+
+
+def test_the_same_weights_from_another_place_keep_the_name_that_the_run_began_with(run):
+    run.start("from the hub", METADATA, [A], replace(OWN, name="hf-hub:a/b"))
+    assert run.text_weights(replace(OWN, name="local-dir:b")).name == "hf-hub:a/b"
 
 
 def test_a_run_says_what_was_true_at_its_last_start(run):

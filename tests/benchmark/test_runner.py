@@ -110,6 +110,56 @@ def test_the_test_fold_does_not_touch_the_training(run, train, data, cohort):
     assert train(replace(data, open=Opened(cohort))).metadata.history == history
 
 
+class Sized(Linear):
+    """Predicts each nodule's diameter as the probability of class 0."""
+
+    reads_diameter = True
+
+    def predict_proba(self, images: torch.Tensor, diameter_mm: torch.Tensor) -> torch.Tensor:
+        share = diameter_mm[:, None] / 100
+        return torch.cat([share, 1 - share, 0 * share], dim=1)
+
+
+SIZED = Row("linear", "Sized", "plugin", Sized)
+
+
+def test_a_row_that_declares_it_reads_the_test_nodules_diameters(run, data, cohort):
+    record = run_fit(run, SPEC, SIZED, data, Setup(PRESET, CPU, "key"))
+    np.testing.assert_allclose(record.proba[:, 0], cohort.diameter_mm[data.test] / 100, atol=1e-6)
+
+
+@pytest.mark.parametrize("where", ["train", "test"])
+def test_a_missing_diameter_is_seen_before_anything_is_trained(run, data, cohort, monkeypatch, where):
+    monkeypatch.setattr(runner, "fit", lambda *_: pytest.fail("it trained"))
+    cohort.diameter_mm[getattr(data, where)[3]] = np.nan
+    record = run_fit(run, SPEC, SIZED, replace(data, open=Opened(cohort)), Setup(PRESET, CPU, "key"))
+    assert (record.status, record.reason) == ("unsupported", "the collection does not give every nodule's diameter")
+
+
+def test_a_missing_diameter_is_nothing_to_a_row_that_does_not_read_it(run, data, cohort):
+    cohort.diameter_mm[:] = np.nan
+    assert run_fit(run, SPEC, LINEAR, replace(data, open=Opened(cohort)), Setup(PRESET, CPU, "key")).status == "done"
+
+
+def test_a_missing_diameter_of_a_nodule_of_neither_part_does_not_matter(run, data, cohort):
+    cohort.diameter_mm[data.train[0]] = np.nan
+    fewer = replace(data, open=Opened(cohort), train=data.train[1:], train_labels=data.train_labels[1:])
+    assert run_fit(run, SPEC, SIZED, fewer, Setup(PRESET, CPU, "key")).status == "done"
+
+
+@pytest.mark.parametrize("row", [LINEAR, SIZED])
+def test_labels_ratings_and_scores_of_the_test_nodules_reach_no_prediction(run, data, cohort, row):
+    before = run_fit(run, SPEC, row, data, Setup(PRESET, CPU, "key")).proba
+    run.path(SPEC).unlink()
+    others = [cohort.ratings, cohort.reader_malignancy, cohort.malignancy, cohort.n_readers, cohort.trusted]
+    if row is LINEAR:
+        others.append(cohort.diameter_mm)
+    for column in others:
+        column[data.test] = 1
+    flipped = replace(data, open=Opened(cohort), test_labels=2 - data.test_labels)
+    assert np.array_equal(run_fit(run, SPEC, row, flipped, Setup(PRESET, CPU, "key")).proba, before)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

@@ -7,6 +7,7 @@ import pytest
 
 from benchmark import tables
 from benchmark.contracts import Row
+from benchmark.footnotes import footnotes, same_models
 from benchmark.records import FitRecord, FitSpec
 from benchmark.render import csv_text, latex, markdown
 from benchmark.scores import Score, Section
@@ -21,7 +22,6 @@ from benchmark.tables import (
     cells,
     comparison_table,
     differences,
-    footnotes,
     grid,
     line_of,
     printed,
@@ -305,6 +305,7 @@ def test_accuracies_of_several_datasets_stand_side_by_side():
     [
         ("paper", "CORAL"),
         ("ablation", "CORAL"),
+        ("control", "(control) CORAL"),
         ("added", "(added) CORAL"),
         ("variant", "(variant) CORAL"),
         ("plugin", "(plugin) CORAL"),
@@ -321,6 +322,7 @@ ROWS = {
     for row in [
         row_of("ce"),
         row_of("full", losses="IC + IA"),
+        row_of("plain", "control"),
         row_of("coral", "added"),
         row_of("ic", "ablation", losses="IC"),
         row_of("mine", "plugin"),
@@ -333,10 +335,20 @@ def titles(found: Table) -> list[str]:
     return [line.title for line in found.lines]
 
 
+def test_below_a_table_stands_which_rows_read_diameters():
+    sized = Row("sized", "Sized", "control", type("Sized", (Linear,), {"reads_diameter": True}))
+    lines = [line("ce", [5] * 5), Line(sized, "Sized", {"three": fits("sized", [5] * 5)})]
+    sentence = "Sized reads the diameter that the radiologists' outlines give, of the test nodules too"
+    assert footnotes(table(lines, [RESTRICTED_B])) == [sentence] and sentence in markdown(
+        table(lines, [RESTRICTED_B]), []
+    )
+    assert footnotes(table(lines[:1], [RESTRICTED_B])) == []
+
+
 def test_tables_1_and_2_have_every_row_but_the_ablations_and_references_below():
     found = tables_of([A, B, C], ROWS, {}, 5)
     assert list(found) == ["table1", "table2", "table3"]
-    assert titles(found["table1"]) == titles(found["table2"]) == ["CE", "FULL", "CORAL", "MINE", "PRIOR"]
+    assert titles(found["table1"]) == titles(found["table2"]) == ["CE", "FULL", "PLAIN", "CORAL", "MINE", "PRIOR"]
     assert found["table1"].title == "Table 1: LIDC-A" and found["table2"].title == "Table 2: LIDC-B, LIDC-C"
 
 
@@ -365,3 +377,32 @@ def test_two_lines_of_one_row_keep_their_own_scores():
     first, second = line("ce", [5] * 5), line("ce", [6] * 5)
     assert cells(first, RESTRICTED_B)["accuracy"].mean != cells(second, RESTRICTED_B)["accuracy"].mean
     assert replace(first).row is first.row
+
+
+def test_rows_that_are_one_model_on_two_classes_are_named_there_and_nowhere_else():
+    class Logistic(Linear):
+        on_two_classes = "a logistic regression"
+
+    rows = [Row(key, key.upper(), "paper", Logistic) for key in ("ce", "nsb", "corn")]
+    rows.append(Row("smoothed", "SMOOTHED", "variant", Logistic, {"spoil": "x"}))
+    lines = [Line(row, row.title, {"two": [], "three": []}) for row in (*rows, row_of("udm"))]
+    assert same_models(table(lines, [Section(C, "open"), OPEN_A])) == [
+        "On LIDC-C, CE, NSB and CORN are one model: a logistic regression"
+    ]
+    assert same_models(table(lines, [OPEN_A])) == [] == same_models(table(lines[2:], [Section(C, "open")]))
+    assert "are one model" in markdown(table(lines, [Section(C, "open")]), [])
+
+
+def test_what_a_user_wrote_stays_in_its_cell():
+    row = Row("ce", "CE a|b\nc $x^2$ \\foo {z}", "paper", Linear)
+    found = table([Line(row, row.title, {"three": fits("ce", [6] * 5)}), line("udm", [5] * 5)], [RESTRICTED_B])
+    text = markdown(found, ["a|b\nc"])
+    lines = [one for one in text.splitlines() if one.startswith("| CE")]
+    assert len(lines) == 1 and r"CE a\|b c $x^2$ \\foo {z}" in lines[0] and r"- a\|b c" in text
+    latexed = latex(found, [])
+    assert r"CE a$|$b c \$x\textasciicircum{}2\$ \textbackslash{}foo \{z\}" in latexed
+
+
+def test_what_is_unknown_is_empty_in_the_csv():
+    text = csv_text(table([line("ce", [6])], [RESTRICTED_B]), {})
+    assert ",nan" not in text and ",0.600000,,1" in text

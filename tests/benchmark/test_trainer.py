@@ -68,9 +68,9 @@ def fitted(seed: int = 1, recipe: Recipe = RECIPE) -> tuple[Linear, list[dict[st
     return method, fit(method, data(), recipe, seed)
 
 
-def by_hand(recipe: Recipe, decay: float, steps: int, start: float = 2.0) -> float:
-    """SGD as Sutskever et al. (2013) and torch define it, for a gradient of 1, in plain numbers."""
-    weight, velocity = start, 0.0
+def path_by_hand(recipe: Recipe, decay: float, steps: int, start: float = 2.0) -> list[float]:
+    """SGD as Sutskever et al. (2013) and torch define it, for a gradient of 1, in plain numbers: after every step."""
+    weight, velocity, path = start, 0.0, []
     for step in range(steps):
         rise = recipe.warmup * steps
         factor = (
@@ -79,7 +79,12 @@ def by_hand(recipe: Recipe, decay: float, steps: int, start: float = 2.0) -> flo
         gradient = 1 + decay * weight
         velocity = gradient if step == 0 else recipe.momentum * velocity + gradient
         weight -= recipe.lr * factor * (gradient + recipe.momentum * velocity if recipe.nesterov else velocity)
-    return weight
+        path.append(weight)
+    return path
+
+
+def by_hand(recipe: Recipe, decay: float, steps: int) -> float:
+    return path_by_hand(recipe, decay, steps)[-1]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,99 @@ def test_training_is_sgd_with_this_momentum_decay_and_schedule(changes):
     fit(method, data(20), recipe, seed=1)  # 2 steps an epoch: the last 4 of 20 nodules fill no batch
     assert method.decayed.item() == pytest.approx(by_hand(recipe, recipe.weight_decay, steps=6), abs=1e-12)
     assert method.spared.item() == pytest.approx(by_hand(recipe, 0.0, steps=6), abs=1e-12)
+
+
+@pytest.mark.parametrize("ema", [0.5, 0.9, 0.999])
+def test_the_averaged_weights_are_those_computed_by_hand(ema):
+    recipe, method = Recipe(epochs=3, batch_size=8, lr=0.1, weight_decay=0.3, ema=ema), Slope()
+    fit(method, data(20), recipe, seed=1)
+    for decay, parameter in ((0.3, method.decayed), (0.0, method.spared)):
+        path = path_by_hand(recipe, decay, steps=6)
+        share = [ema ** (5 - step) for step in range(6)]
+        mean = sum(w * of_step for w, of_step in zip(path, share, strict=True)) / sum(share)
+        assert parameter.item() == pytest.approx(mean, abs=1e-12)
+        assert abs(mean - path[-1]) > 0.01 and abs(mean - 2.0) > 0.1
+
+
+def test_of_one_step_the_average_is_what_training_gave():
+    """The start, which no step made, has no part in it."""
+    one = [Slope(), Slope()]
+    for method, ema in zip(one, (0.0, 0.999), strict=True):
+        fit(method, data(8), Recipe(epochs=1, batch_size=8, lr=0.1, ema=ema), seed=1)
+    assert one[0].decayed.equal(one[1].decayed) and one[0].decayed.item() != 2.0
+
+
+class Normalised(Linear):
+    """A trained batch normalisation, and a frozen one; remembers what `after_epoch` met."""
+
+    def __init__(self, share_kept: float = 0.1) -> None:
+        super().__init__()
+        self.norm, self.frozen = nn.BatchNorm1d(2, momentum=share_kept), Frozen(2)
+        self.met: list[list[Tensor]] = []
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self.scale * self.frozen(self.norm(self.head(images.flatten(1))))
+
+    def predict_proba(self, images: Tensor) -> Tensor:
+        assert not self.training and not torch.is_grad_enabled()
+        return self.logits(images).softmax(1)
+
+    def after_epoch(self, batches: Iterable[Batch]) -> None:
+        super().after_epoch(batches)
+        assert not self.norm.training
+        self.met.append([self.head.weight.detach().clone(), self.norm.running_mean.clone()])
+
+
+class Frozen(nn.BatchNorm1d):
+    def train(self, mode: bool = True) -> "Frozen":
+        return super().train(False)
+
+
+def normalised(ema: float, nodules: int = 300) -> tuple[Normalised, list[dict[str, float]]]:
+    torch.manual_seed(0)
+    method = Normalised()
+    return method, fit(method, data(nodules), Recipe(epochs=2, batch_size=50, lr=0.1, ema=ema), seed=1)
+
+
+def test_batch_normalisations_follow_the_averaged_weights_in_one_pass_of_equal_batches():
+    method, _ = normalised(0.9)
+    with torch.no_grad():
+        features = method.head(data(300).images.flatten(1)).split(150)
+        means = torch.stack([part.mean(dim=0) for part in features]).mean(dim=0)
+        variances = torch.stack([part.var(dim=0) for part in features]).mean(dim=0)
+    torch.testing.assert_close(method.norm.running_mean, means)
+    torch.testing.assert_close(method.norm.running_var, variances)
+    assert method.norm.momentum == 0.1 and not method.training and not method.norm.training
+    assert torch.equal(method.frozen.running_mean, torch.zeros(2)) and method.frozen.num_batches_tracked == 0
+
+
+def test_after_epoch_is_called_once_more_with_all_that_predicts():
+    method, _ = normalised(0.9)
+    assert method.epochs_seen == [300] * 3
+    weights, means = method.met[-1]
+    assert torch.equal(weights, method.head.weight) and torch.equal(means, method.norm.running_mean)
+    assert not torch.equal(weights, method.met[1][0])
+
+
+def test_averaging_changes_no_step_of_training_and_off_is_the_last_step():
+    (off, plain), (on, averaged) = normalised(0.0), normalised(0.9)
+    assert plain == averaged and len(off.met) == 2
+    for epoch in range(2):
+        assert torch.equal(off.met[epoch][0], on.met[epoch][0]) and torch.equal(off.met[epoch][1], on.met[epoch][1])
+    assert torch.equal(off.met[-1][0], off.head.weight) and torch.equal(off.met[-1][1], off.norm.running_mean)
+
+
+def test_statistics_of_a_method_that_reads_diameters_are_made_with_them():
+    class Both(Normalised):
+        reads_diameter = True
+
+        def predict_proba(self, images: Tensor, diameter_mm: Tensor) -> Tensor:
+            assert len(diameter_mm) == len(images)
+            return super().predict_proba(images)
+
+    method = Both()
+    fit(method, data(20), Recipe(epochs=1, batch_size=10, ema=0.5), seed=1)
+    assert method.norm.num_batches_tracked == 1
 
 
 def test_the_learning_rate_rises_linearly_and_falls_as_half_a_cosine():
@@ -196,6 +294,34 @@ def test_predictions_that_are_no_probabilities_are_refused(proba, sentence):
     with pytest.raises(TrainingFailed) as refused:
         predict(Wrong(), data().images, 2)
     assert str(refused.value) == sentence
+
+
+class Reading(Linear):
+    reads_diameter = True
+
+    def predict_proba(self, images: Tensor, diameter_mm: Tensor) -> Tensor:
+        assert images.shape[0] == diameter_mm.shape[0]
+        share = diameter_mm[:, None] / 1000
+        return torch.cat([share, 1 - share], dim=1)
+
+
+def test_a_method_that_declares_it_is_given_each_nodules_own_diameter():
+    proba = predict(Reading(), torch.zeros(300, 4, 4, 4), 2, torch.arange(300.0))
+    np.testing.assert_allclose(proba[:, 0], np.arange(300) / 1000, atol=1e-6)
+
+
+def test_a_method_that_reads_diameters_is_not_tried_without():
+    with pytest.raises(TrainingFailed, match=r"^Reading reads every nodule's diameter, and none was given$"):
+        predict(Reading(), data().images, 2)
+
+
+def test_no_other_method_is_given_more_than_images():
+    class Greedy(Linear):
+        def predict_proba(self, *read: Tensor) -> Tensor:
+            assert len(read) == 1
+            return super().predict_proba(*read)
+
+    assert predict(Greedy(), data().images, 2, torch.arange(20.0)).shape == (20, 2)
 
 
 def test_a_method_may_be_certain():

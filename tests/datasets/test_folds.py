@@ -2,6 +2,7 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmark.contracts import InputError
 from datasets import cohort, folds, store
-from datasets.folds import assign, assign_cohort, fold_data, split
+from datasets.folds import assign, assign_cohort, fold_data, split, whole_groups
 from datasets.protocols import classify
 
 
@@ -128,15 +129,53 @@ def test_a_large_number_of_folds_is_refused_at_once():
 
 
 def test_folds_that_cannot_all_hold_every_class_are_refused_in_the_classes_names():
-    """A patient with one nodule of each class and two with a pair: never three folds of all three."""
-    found = np.array([0, 1, 2, 0, 1, 1, 2, 0, 2])
-    patients = list("aaabbccdd")
+    """A patient with one nodule of each class and three with a pair: never three folds of all three."""
+    found, patients = np.array([0, 1, 2, 0, 1, 1, 2, 0, 2]), list("aaabbccdd")
     with pytest.raises(InputError) as told:
         assign(found, patients, 3)
     assert str(told.value) == (
-        "3 folds cannot each hold a nodule of benign, unsure and malignant: 50 ways to deal the 4 patients were "
-        "tried: give --folds 2, or add nodules of more patients"
+        "3 folds cannot each hold a nodule of benign, unsure and malignant of whole patients: give --folds 2, or add "
+        "nodules of more patients"
     )
+
+
+def test_what_no_seed_gives_is_built_from_groups_of_patients(monkeypatch):
+    """Seeds that always leave a fold without malignant nodules; two groups of patients hold every class."""
+    monkeypatch.setattr(folds, "_deal", lambda labels, *_: np.where(labels == 2, 0, np.arange(len(labels)) % 2))
+    found, patients = np.array([0, 1, 2, 0, 1, 2, 0, 0]), list("abbccdef")
+    fold_of = assign(found, patients, 2)
+    assert all(set(found[fold_of == number]) == {0, 1, 2} for number in (0, 1))
+    assert len(set(zip(patients, fold_of.tolist(), strict=True))) == 6
+    assert sorted(np.bincount(fold_of)) == [4, 4]  # what is left goes where there is least
+
+
+KINDS = [frozenset(kind) for kind in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))]
+
+
+def most_groups(held: tuple[frozenset[int], ...]) -> int:
+    """The most disjoint groups that each hold classes 0 to 2, by trying all partitions of the patients."""
+    if not frozenset().union(*held) >= {0, 1, 2}:
+        return 0
+    first, *rest = held
+    best = most_groups(tuple(rest)) if rest else 0
+    for size in range(len(rest) + 1):
+        for others in combinations(range(len(rest)), size):
+            if first.union(*(rest[k] for k in others)) >= {0, 1, 2}:
+                left = tuple(own for k, own in enumerate(rest) if k not in others)
+                best = max(best, 1 + (most_groups(left) if left else 0))
+    return best
+
+
+@given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6))
+def test_as_many_groups_are_found_as_there_are(kinds):
+    held = {f"p{number}": kind for number, kind in enumerate(kinds)}
+    most = most_groups(tuple(kinds))
+    for count in range(1, most + 1):
+        groups = whole_groups(held, frozenset({0, 1, 2}), count)
+        members = [patient for group in groups for patient in group]
+        assert len(groups) == count and len(set(members)) == len(members)
+        assert all(frozenset().union(*(held[p] for p in group)) == {0, 1, 2} for group in groups)
+    assert whole_groups(held, frozenset({0, 1, 2}), most + 1) is None
 
 
 @pytest.fixture
@@ -332,6 +371,7 @@ def test_five_hundred_windows_of_patients_are_cut_rightly_or_refused_in_words(th
     assert set(came) == {(n_folds, end) for n_folds in FOLDS for end in ("cut", "refused")}, came
 
 
-def test_a_window_that_scikit_learn_cuts_without_benign_nodules_in_a_fold_is_refused(three, patients):
+def test_a_window_that_no_seed_cuts_is_cut_around_groups(three, patients):
+    """Patients 0008 to 0017 with five folds, where scikit-learn leaves a fold without benign nodules."""
     window = [f"LIDC-IDRI-{number:04}" for number in range(8, 18)]
-    assert check_window(window, three, patients, 5) == "refused" and check_window(window, three, patients, 3) == "cut"
+    assert check_window(window, three, patients, 5) == check_window(window, three, patients, 3) == "cut"

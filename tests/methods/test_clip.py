@@ -3,10 +3,12 @@ import math
 import pytest
 import torch
 
+import methods
 from benchmark.contracts import EncoderSpec, Task, TextTowerSpec, Unsupported
-from methods._tower import load_text_tower
+from methods._text import encode_texts
+from methods._tower import for_images, load_text_tower
 from methods.clip import Clip
-from vision import batch_of
+from vision import batch_of, vision_batch, vision_task
 
 ENCODER = EncoderSpec(channels=(8, 8, 16, 16), layers=(1, 1, 1, 1), stem="deep")
 TOWER = TextTowerSpec(name="random", width=16, layers=1, heads=2)
@@ -54,6 +56,20 @@ def test_the_scale_never_passes_a_hundred(images):
     assert method.logits(images).abs().max() <= 100.001
 
 
+LEARNED = [key for key, row in methods.ROWS.items() if row.method and "logit_scale" in row.method.no_weight_decay]
+
+
+@pytest.mark.parametrize("key", LEARNED)
+@pytest.mark.parametrize(("beyond", "bound"), [(9.0, math.log(100)), (-3.0, 0.0)])
+def test_a_scale_beyond_its_bounds_is_put_back_and_can_return(key, beyond, bound):
+    """Cut off in the forward pass alone it would have no gradient there, and stay for ever."""
+    torch.manual_seed(0)
+    method = methods.ROWS[key].build(vision_task())
+    torch.nn.init.constant_(method.logit_scale, beyond)
+    sum(method.loss(vision_batch()).values()).backward()
+    assert method.logit_scale.item() == pytest.approx(bound) and method.logit_scale.grad.abs() > 0
+
+
 def test_two_classes_of_one_name_get_the_same_logits(images):
     logits = Clip(task(("unsure", "unsure"))).eval().logits(images)
     torch.testing.assert_close(logits[:, 0], logits[:, 1])
@@ -74,9 +90,13 @@ def test_the_scale_is_not_decayed():
     assert [p is method.logit_scale for params in spared for p in params] == [True]
 
 
-def test_an_encoder_of_another_width_is_refused():
-    with pytest.raises(Unsupported, match="gives 16 features but the text tower 32"):
-        Clip(task(text_tower=TextTowerSpec(name="random", width=32, layers=1, heads=2)))
+def test_an_encoder_of_another_width_meets_the_texts_through_the_towers_projection():
+    wide = TextTowerSpec(name="random", width=32, layers=1, heads=2)
+    method = Clip(task(text_tower=wide))
+    projected = for_images(load_text_tower(wide), 16)
+    expected = encode_texts(projected, [f"a nodule image of {name}." for name in task().class_names])
+    torch.testing.assert_close(method.text_features, expected, atol=0, rtol=0)
+    assert method.metadata()["text_tower"]["projection"]["to"] == 16
 
 
 def test_a_prompt_without_a_place_for_the_class_is_refused():

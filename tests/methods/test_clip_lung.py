@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.contracts import TextTowerSpec, Unsupported
+from benchmark.contracts import Unsupported
 from methods import ROWS
 from methods._text import cosine_logits
 from methods.ce import CrossEntropy
@@ -38,6 +38,14 @@ def random_units(*shape: int) -> torch.Tensor:
 def test_weights_equal_the_hand_computed_values(ratings, expected):
     weights = build().weights(torch.tensor([ratings], dtype=torch.float64))
     torch.testing.assert_close(weights[0], torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", [1.0, 2.0, 3.0, 4.0, 5.0])
+def test_every_kind_of_calcification_is_as_present_as_another(name):
+    """Popcorn to central are names: none of them is nearly absent."""
+    given = torch.tensor([[name, 6.0, name]])
+    found = presence(given, ("calcification", "calcification", "internal structure"))
+    assert found.tolist() == [[5.0, 1.0, 1.0 if name == 1 else 5.0]]
 
 
 def test_presence_makes_absent_calcification_light():
@@ -121,6 +129,14 @@ def test_alpha_and_beta_weigh_the_attribute_losses():
     assert torch.equal(thrice["ic"], once["ic"])
 
 
+@pytest.mark.parametrize(("variant", "rows", "attributes"), [("soft_target", (16, 3), 8), ("literal", (1, 1), 1)])
+def test_sums_are_the_printed_sums(variant, rows, attributes):
+    """(2) sums over 16 groups; (3) and (4) over 16 groups and 3 classes, and over 8 attributes."""
+    mean, summed = (build(attribute_loss=variant, sums=sums).loss(vision_batch()) for sums in (False, True))
+    for name, times in (("ce", 1), ("ic", 16), ("ia", rows[0] * attributes), ("ca", rows[1] * attributes)):
+        torch.testing.assert_close(summed[name], times * mean[name])
+
+
 def test_permuting_the_batch_leaves_every_loss():
     method, batch, order = build().eval(), vision_batch(), torch.tensor([4, 2, 0, 5, 1, 3])
     for name, term in method.loss(batch).items():
@@ -173,7 +189,6 @@ def test_state_holds_what_is_learned_and_nothing_of_the_tower():
         ({"attribute_names": ("margin", "sharp " * 80)}, "CLIP reads 77"),
         ({"class_names": ("benign", "unsure", "malign " * 60)}, "CLIP reads 77"),
         ({"image_shape": (2, 48, 48)}, "feature map of 4 x 4"),
-        ({"text_tower": TextTowerSpec(name="random", width=32, layers=1, heads=2)}, "but the text tower 32"),
     ],
 )
 def test_a_task_that_it_cannot_do_is_refused_with_a_reason(task, reason):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity, cross_entropy
 
-from benchmark.contracts import EncoderSpec, TextTowerSpec, Unsupported
+from benchmark.contracts import EncoderSpec, Unsupported
 from methods.clip_lung_released import ClipLungReleased, as_eight_by_eight, weighted_scores
 from vision import ATTRIBUTES, vision_batch, vision_task
 
@@ -89,10 +89,17 @@ def test_state_holds_nothing_of_the_tower():
         ({"attribute_names": (*ATTRIBUTES, "malignancy")}, "labels are made from it"),
         ({"image_shape": (2, 16, 16)}, "feature map of 4 x 4"),
         ({"encoder": EncoderSpec((8, 8, 8, 48), (1, 1, 1, 1), "deep")}, "multiple of 64, not 48"),
-        ({"text_tower": TextTowerSpec(name="random", width=32, layers=1, heads=2)}, "but the text tower 32"),
         ({"num_classes": 5, "class_names": tuple("abcde")}, "5 classes are too many"),
     ],
 )
 def test_a_task_that_it_cannot_do_is_refused_with_a_reason(changes, reason):
     with pytest.raises(Unsupported, match=reason):
         ClipLungReleased(vision_task(**changes))
+
+
+def test_the_temperature_may_start_where_the_released_code_starts():
+    torch.manual_seed(0)
+    assert ClipLungReleased(vision_task(), start_tau=0.01).logit_scale.exp().item() == pytest.approx(100)
+    assert ClipLungReleased(vision_task()).logit_scale.exp().item() == pytest.approx(1 / 0.07)
+    with pytest.raises(ValueError, match=r"start_tau must lie between 0.01 and 1, not 0.001"):
+        ClipLungReleased(vision_task(), start_tau=0.001)

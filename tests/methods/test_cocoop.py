@@ -1,8 +1,6 @@
-import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from benchmark.contracts import TextTowerSpec, Unsupported
 from methods.cocoop import CoCoOp
 from vision import vision_batch, vision_task
 
@@ -36,8 +34,3 @@ def test_the_scale_is_not_decayed():
     method = build()
     spared = [group["params"] for group in method.param_groups() if group.get("weight_decay") == 0.0]
     assert [p is method.logit_scale for params in spared for p in params] == [True]
-
-
-def test_a_tower_of_another_width_is_refused():
-    with pytest.raises(Unsupported, match="gives 64 features but the text tower 32"):
-        CoCoOp(vision_task(text_tower=TextTowerSpec(name="random", width=32, layers=1, heads=2)))

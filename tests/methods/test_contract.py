@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -30,6 +31,16 @@ def sixteen_nodules(num_classes: int) -> Batch:
     return vision_batch(num_classes, size=16, slices=4)
 
 
+@cache
+def readers_in_doubt(num_classes: int) -> Batch:
+    """The same nodules: the last four have a single reader, and those before them readers who disagree."""
+    batch = sixteen_nodules(num_classes)
+    malignancy = batch.malignancy.clone()
+    malignancy[-4:, 1:] = torch.nan
+    malignancy[-8:-4] = torch.tensor([1.0, 3.0, torch.nan, torch.nan])
+    return replace(batch, malignancy=malignancy)
+
+
 def optimiser_of(method: Method, lr: float = 3e-3) -> torch.optim.Optimizer:
     return torch.optim.AdamW(method.param_groups(), lr=lr)
 
@@ -50,10 +61,11 @@ def train(method: Method, batch: Batch, optimiser: torch.optim.Optimizer, steps:
         method.after_epoch([batch])
 
 
-def predict(method: Method, images: Tensor) -> Tensor:
+def predict(method: Method, batch: Batch) -> Tensor:
+    read = (batch.images, batch.diameter_mm) if method.reads_diameter else (batch.images,)
     method.eval()
     with torch.no_grad():
-        return method.predict_proba(images)
+        return method.predict_proba(*read)
 
 
 def decide(method: Method, proba: Tensor) -> Tensor:
@@ -67,23 +79,25 @@ def test_loss_is_named_finite_scalars(key, num_classes):
 
 
 @every_row
-def test_a_prediction_sees_images_alone_and_metadata_can_be_written(key, num_classes):
+def test_a_prediction_sees_what_the_row_declares_and_metadata_can_be_written(key, num_classes):
     method = build(key, num_classes)
-    assert list(inspect.signature(method.predict_proba).parameters) == ["images"]
+    read = ["images", "diameter_mm"] if key == "ce_diameter" else ["images"]
+    assert list(inspect.signature(method.predict_proba).parameters) == read
+    assert ROWS[key].reads_diameter is ("diameter_mm" in read)
     assert json.loads(json.dumps(method.metadata())) == method.metadata()
     assert bool(method.metadata()) is ROWS[key].reads_text
 
 
 @every_row
 def test_probabilities_are_on_the_simplex_from_the_first_step(key, num_classes):
-    proba = predict(build(key, num_classes), sixteen_nodules(num_classes).images)
+    proba = predict(build(key, num_classes), sixteen_nodules(num_classes))
     assert proba.shape == (16, num_classes) and proba.dtype == torch.float32 and (proba >= 0).all()
     torch.testing.assert_close(proba.sum(dim=1), torch.ones(16), atol=1e-6, rtol=0)
 
 
 @every_trained_row
 def test_every_trainable_parameter_is_in_one_group_and_gets_a_gradient(key, num_classes):
-    method, batch = build(key, num_classes), sixteen_nodules(num_classes)
+    method, batch = build(key, num_classes), readers_in_doubt(num_classes)
     grouped = [id(p) for group in method.param_groups() for p in group["params"]]
     trainable = {name: p for name, p in method.named_parameters() if p.requires_grad}
     assert sorted(grouped) == sorted(map(id, trainable.values()))
@@ -121,15 +135,15 @@ def test_overfits_sixteen_nodules(key, num_classes):
     optimiser = optimiser_of(method, lr=1e-2)
     for _ in range(40):
         train(method, batch, optimiser, steps=5)
-        if (decide(method, predict(method, batch.images)) == batch.labels).all():
+        if (decide(method, predict(method, batch)) == batch.labels).all():
             return
     pytest.fail("does not know its sixteen training nodules after 200 steps")
 
 
 @every_trained_row
 def test_a_row_alone_equals_the_row_in_a_batch(key, num_classes):
-    method, images = build(key, num_classes), sixteen_nodules(num_classes).images
-    torch.testing.assert_close(predict(method, images[3:4]), predict(method, images)[3:4], atol=1e-5, rtol=0)
+    method, batch = build(key, num_classes), sixteen_nodules(num_classes)
+    torch.testing.assert_close(predict(method, batch[3:4]), predict(method, batch)[3:4], atol=1e-5, rtol=0)
 
 
 @every_trained_row
@@ -137,9 +151,9 @@ def test_state_dict_restores_the_predictions(key, num_classes):
     batch = sixteen_nodules(num_classes)
     method, other = build(key, num_classes), build(key, num_classes, seed=1)
     train(method, batch, optimiser_of(method), steps=1)
-    assert not torch.equal(predict(other, batch.images), predict(method, batch.images))
+    assert not torch.equal(predict(other, batch), predict(method, batch))
     other.load_state_dict(method.state_dict())
-    assert torch.equal(predict(other, batch.images), predict(method, batch.images))
+    assert torch.equal(predict(other, batch), predict(method, batch))
 
 
 @every_trained_row
@@ -148,4 +162,30 @@ def test_same_seed_gives_the_same_bits(key, num_classes):
     twins = [build(key, num_classes), build(key, num_classes)]
     for twin in twins:
         train(twin, batch, optimiser_of(twin), steps=2)
-    assert torch.equal(*(predict(twin, batch.images) for twin in twins))
+    assert torch.equal(*(predict(twin, batch) for twin in twins))
+
+
+LOGISTIC = [key for key, row in ROWS.items() if row.method and row.method.on_two_classes and not row.hyperparameters]
+
+
+@pytest.mark.parametrize("key", LOGISTIC)
+def test_what_is_said_to_be_one_model_on_two_classes_is_a_logistic_regression_on_the_features(key, monkeypatch):
+    """The log odds are affine in the features, with a slope and an offset of their own."""
+    method = build(key, 2)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    monkeypatch.setattr(method.encoder, "pooled", lambda features: features.flatten(1))
+    one, other = torch.randn(2, 5, 1, 1, method.encoder.width, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        proba = [method.eval().predict_proba(x)[:, 1] for x in (one, other, (one + 2 * other) / 3)]
+    log_odds = [torch.logit(of_one) for of_one in proba]
+    torch.testing.assert_close((log_odds[0] + 2 * log_odds[1]) / 3, log_odds[2], atol=1e-4, rtol=1e-4)
+    assert log_odds[0].std() > 0.01
+
+
+def test_the_models_that_start_alike_are_equal_at_the_start():
+    assert sorted(LOGISTIC) == ["binomial", "ce", "clm", "coral", "corn", "nsb", "udm"]
+    udm, clm = (build(key, 2) for key in ("udm", "clm"))
+    assert udm.on_two_classes == clm.on_two_classes != ROWS["ce"].method.on_two_classes
+    torch.testing.assert_close(predict(udm, sixteen_nodules(2)), predict(clm, sixteen_nodules(2)))

@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity, kl_div
 
-from benchmark.contracts import TextTowerSpec, Unsupported
 from methods._tower import load_text_tower
 from methods.ordinal_clip import OrdinalClip, interpolation_weights, text_to_image_loss
 from vision import TOWER, vision_batch, vision_task
@@ -103,8 +102,3 @@ def test_state_holds_nothing_of_the_tower():
 def test_bad_options_are_refused_with_a_reason(options, reason):
     with pytest.raises(ValueError, match=reason):
         build(**options)
-
-
-def test_a_tower_of_another_width_is_refused():
-    with pytest.raises(Unsupported, match="gives 64 features but the text tower 32"):
-        OrdinalClip(vision_task(text_tower=TextTowerSpec(name="random", width=32, layers=1, heads=2)))

@@ -5,12 +5,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmark.contracts import TextTowerSpec, Unsupported
+from methods._attributes import require_attributes
 from methods._prompts import (
     ConditionalPrompts,
+    derangement,
     image_class_loss,
     meta_net,
     random_context,
-    require_attributes,
     require_four_by_four,
 )
 from methods._text import encode_texts
@@ -28,11 +29,6 @@ def prompts_of(context: str = "a photo of a", **options) -> ConditionalPrompts:
     return ConditionalPrompts(tower, CLASSES, tower.embed(context), **options)
 
 
-def zero_last_layer(prompts: ConditionalPrompts) -> None:
-    torch.nn.init.zeros_(prompts.meta_net[2].weight)
-    torch.nn.init.zeros_(prompts.meta_net[2].bias)
-
-
 def features(batch: int, tokens: int = 1) -> torch.Tensor:
     return torch.randn(batch, tokens, TOWER.width, generator=torch.Generator().manual_seed(1))
 
@@ -44,22 +40,27 @@ def test_parameter_counts_at_the_papers_width():
     assert learned(ConditionalPrompts(tower, CLASSES, random_context(16, 512))) == 16 * 512 + 33_312
 
 
-def test_a_meta_net_of_zeros_leaves_the_context_to_the_words():
+def moved(prompts: ConditionalPrompts) -> ConditionalPrompts:
+    """As after some training: the last layer of the meta-net is no longer zero."""
+    torch.manual_seed(0)
+    torch.nn.init.normal_(prompts.meta_net[2].weight)
+    return prompts
+
+
+def test_training_starts_from_the_words_alone():
     prompts, tower = prompts_of(), load_text_tower(TOWER)
-    zero_last_layer(prompts)
     plain = encode_texts(tower, [f"a photo of a {name}." for name in CLASSES])
     torch.testing.assert_close(prompts(features(5)), plain.expand(5, -1, -1), atol=1e-5, rtol=0)
 
 
 def test_the_name_may_come_first():
     prompts, tower = prompts_of(name_first=True), load_text_tower(TOWER)
-    zero_last_layer(prompts)
     plain = encode_texts(tower, [f"{name} a photo of a." for name in CLASSES])
     torch.testing.assert_close(prompts(features(1))[0], plain, atol=1e-5, rtol=0)
 
 
 def test_each_image_has_its_own_prompts_whatever_the_length_of_its_features():
-    prompts, images = prompts_of(), features(5, 4)
+    prompts, images = moved(prompts_of()), features(5, 4)
     text = prompts(images)
     assert not torch.allclose(text[0], text[1], atol=1e-4)
     order = torch.tensor([3, 0, 4, 1, 2])
@@ -67,7 +68,7 @@ def test_each_image_has_its_own_prompts_whatever_the_length_of_its_features():
 
 
 def test_a_token_is_moved_by_its_own_group():
-    prompts, images = prompts_of(), features(1, 4)
+    prompts, images = moved(prompts_of()), features(1, 4)
     seen = []
     prompts.encode.register_forward_pre_hook(lambda _, slots: seen.append(slots[0]))
     prompts(images)
@@ -78,11 +79,17 @@ def test_a_token_is_moved_by_its_own_group():
 
 
 def test_gradient_reaches_context_and_meta_net_and_no_text_weight():
-    prompts, tower = prompts_of(), load_text_tower(TOWER)
+    prompts, tower = moved(prompts_of()), load_text_tower(TOWER)
     prompts(features(2)).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in prompts.parameters())
     assert {name.split(".")[0] for name, _ in prompts.named_parameters()} == {"context", "meta_net"}
     assert all(p.grad is None for p in tower.clip.parameters())
+
+
+def test_the_last_layer_that_starts_at_zero_learns_at_once():
+    prompts = prompts_of()
+    prompts(features(2)).sum().backward()
+    assert prompts.meta_net[2].weight.grad.any() and prompts.meta_net[2].bias.grad.any()
 
 
 def test_state_holds_no_tower():
@@ -124,6 +131,25 @@ def test_permuting_the_batch_permutes_the_images_losses():
 def test_no_attributes_and_malignancy_among_them_are_refused(attributes, reason):
     with pytest.raises(Unsupported, match=reason):
         require_attributes(vision_task(attribute_names=attributes))
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_a_shuffle_leaves_nothing_in_its_place_and_depends_on_its_seed_alone(count):
+    for seed in range(20):
+        torch.manual_seed(seed)
+        order = derangement(count, seed)
+        assert sorted(order) == list(range(count)) and all(place != i for i, place in enumerate(order))
+        drawn = torch.rand(())
+        torch.manual_seed(seed)
+        assert torch.equal(torch.rand(()), drawn)  # the global generator is left alone
+        torch.manual_seed(99)
+        assert derangement(count, seed) == order
+    assert count == 2 or len({tuple(derangement(count, seed)) for seed in range(20)}) > 1
+
+
+def test_one_text_cannot_be_shuffled():
+    with pytest.raises(Unsupported, match="nothing to shuffle"):
+        derangement(1, 0)
 
 
 def test_images_that_give_another_map_are_refused():

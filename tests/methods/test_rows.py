@@ -13,8 +13,15 @@ from methods.ce import CrossEntropy
 from methods.poisson import Poisson
 from vision import vision_task
 
-PAPER = ["ce", "poisson", "nsb", "udm", "corf", "clip", "cocoop", "clip_lung"]
-ADDED = ["clip_lung_released", "binomial", "coral", "corn", "sord", "clm", "ordinal_clip"]
+PAPER = ["ce", "poisson", "nsb", "udm", "corf", "clip", "cocoop", "clip_lung", "mv_dar", "mv_dar_text"]
+CONTROLS = [
+    *("multitask", "clip_lung_shuffled_attributes", "clip_lung_shuffled_classes", "clip_lung_orthogonal"),
+    *("ce_diameter", "ldl"),
+]
+ADDED = [
+    *("clip_lung_released", "binomial", "coral", "corn", "sord", "clm", "cdw_ce", "emd", "qwk", "morf"),
+    *("ordinal_clip", "numclip", "coop", "kgcoop", "clip_adapter"),
+]
 ABLATIONS = ["clip_lung_ic", "clip_lung_ic_ia", "clip_lung_ia_ca", "clip_lung_ic_ca"]
 
 
@@ -27,7 +34,7 @@ def rows(monkeypatch):
 
 def test_rows_stand_in_the_order_of_the_tables():
     built_in = [(row.kind, key) for key, row in ROWS.items()]
-    kinds = [("paper", PAPER), ("added", ADDED), ("ablation", ABLATIONS)]
+    kinds = [("paper", PAPER), ("control", CONTROLS), ("added", ADDED), ("ablation", ABLATIONS)]
     expected = [(kind, key) for kind, keys in kinds for key in keys]
     assert built_in[: len(expected)] == expected
     assert {kind for kind, _ in built_in[len(expected) :]} == {"variant"}
@@ -44,6 +51,7 @@ def test_a_method_stands_in_the_tables_above_the_rows_that_change_a_setting_of_i
     assert all(
         row.method in plain and row.hyperparameters for row in ROWS.values() if row.kind in ("ablation", "variant")
     )
+    assert all(row.method in plain for row in ROWS.values())
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from benchmark.contracts import TextTowerSpec, Unsupported
 from methods._text import PromptEncoder, cosine_logits, encode_texts, prefix_tree
 from methods._tower import TextTower, load_text_tower
+from towers import made
 from vision import ATTRIBUTES, CLASSES
 
 SMALL = TextTowerSpec(name="random", width=16, layers=2, heads=2)
@@ -79,6 +80,12 @@ def test_equals_open_clips_own_pass_at_openais_size(dtype):
     tower = load_text_tower(TextTowerSpec(name="random", width=512, layers=12, heads=8))
     tower = dataclasses.replace(tower, clip=copy.deepcopy(tower.clip).to(dtype))
     assert_equal_to_plain_pass(tower, PROMPTS["CoCoOp, 4 tokens"], batch=1)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
+def test_equals_open_clips_own_pass_with_either_activation_and_more_features_than_width(activation):
+    tower = made(64, 3, activation, features=96)
+    assert_equal_to_plain_pass(tower, PROMPTS["class first"], batch=2)
 
 
 def test_equals_open_clips_own_pass_with_a_single_layer():

@@ -237,3 +237,25 @@ def test_without_a_path_the_hubs_cache_is_asked_before_the_hub(toy, monkeypatch)
     with pytest.raises(InputError, match=f"hub does not answer.*{HOW}"):
         load_text_tower(spec)
     assert asked == [True, True, False]
+
+
+@pytest.mark.parametrize("filename", ["weights.safetensors", "state_dict.pt", "archive.pt"])
+def test_a_file_is_what_it_holds_and_not_what_it_is_called(toy, filename):
+    """The hub's cache links a name to a file without an ending; people rename files."""
+    clip = trained_clip()
+    expected = sha256_of(text_state(clip))
+    SAVE[filename](clip, toy / filename)
+    for name in ("blob", "called.safetensors", "called.pt"):
+        (toy / name).write_bytes((toy / filename).read_bytes())
+        assert load_text_tower(spec_of(toy / name)).sha256 == expected
+
+
+def test_a_file_that_the_system_refuses_says_so_and_not_how_to_get_it(toy, monkeypatch):
+    torch.save(trained_clip().state_dict(), toy / "weights.pt")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"weights\.pt cannot be read \(Permission denied\): see to it$"):
+        load_text_tower(spec_of(toy / "weights.pt"))

@@ -38,6 +38,7 @@ PLANTED = (
     Planted("no weight decay", "benchmark/trainer.py", "weight_decay=recipe.weight_decay", "weight_decay=0.0", TRAINER),
     Planted("no schedule", "benchmark/trainer.py", "            schedule.step()\n", "", TRAINER),
     Planted("no seed", "benchmark/trainer.py", ".manual_seed(seed)", ".manual_seed(0)", TRAINER),
+    Planted("averaged weights predict nothing", "benchmark/trainer.py", "        average.take()\n", "", TRAINER),
     Planted(
         "no shuffle",
         "benchmark/batches.py",
@@ -98,6 +99,13 @@ PLANTED = (
         ("tests/benchmark/test_identity.py",),
     ),
     Planted(
+        "the phantom looks at malignancy",
+        "datasets/lidc/phantom/render.py",
+        'nodule.rating("texture")',
+        "nodule.malignancy",
+        ("tests/datasets/lidc/phantom/test_render.py::test_malignancy_subtlety_and_sphericity_are_never_looked_at",),
+    ),
+    Planted(
         "a sample of the first patients",
         "datasets/cohort.py",
         "np.argsort(np.arange(len(patients)) * GOLDEN_RATIO % 1)",
@@ -152,6 +160,29 @@ PLANTED = (
         'hashlib.file_digest(content, "sha256").hexdigest() == published_sha256()',
         "True",
         ("tests/methods/test_weights.py",),
+    ),
+    Planted(
+        "GELU is taken for QuickGELU",
+        "methods/_blocks.py",
+        "exact = isinstance(block.mlp.gelu, nn.GELU)",
+        "exact = False",
+        (
+            "tests/methods/test_text.py::test_equals_open_clips_own_pass_with_either_activation_and_more_features_than_width",
+        ),
+    ),
+    Planted(
+        "a named tower may be another model",
+        "methods/_checkpoint.py",
+        "if sha256 != stated:",
+        "if False:",
+        ("tests/methods/test_causal.py::test_a_name_never_stands_for_another_model_than_is_stated",),
+    ),
+    Planted(
+        "no word of the projection",
+        "benchmark/origin.py",
+        "if self.reads_text and text != image:",
+        "if False:",
+        ("tests/benchmark/test_origin.py",),
     ),
     Planted(
         "a fold may lack a class",

@@ -20,7 +20,7 @@ from methods import ROWS
 from vision import ATTRIBUTES, CLASSES, batch_of
 
 QUICK = PRESETS["quick"]
-KEYS = [key for key, row in ROWS.items() if row.kind in ("paper", "added")]
+KEYS = [key for key, row in ROWS.items() if row.kind in ("paper", "control", "added")]
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ The numbers are ours, chosen to look like chest CT of adults and compared with a
 labels. Where the lung ends is a guess from the nodule's real place in the image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from datasets.crops import Crop, Grid
 from datasets.lidc.geometry import IMAGE_PIXELS
 from datasets.lidc.readings import Scan
 
-LUNG_HU, BLOOD_HU = -865.0, 40.0
+LUNG_HU, BLOOD_HU = -890.0, 45.0  # lungs are denser than this by as much as they are less full of air
 FAT_HU, MUSCLE_HU, CORTEX_HU, MARROW_HU = -95.0, 50.0, 700.0, 250.0
 
 # A lung seen from above is an ellipse, this far aside of and behind the middle of the image.
@@ -36,15 +37,34 @@ class Tube:
 
 
 def chest(
-    random: np.random.Generator, crop: Crop, grid: Grid, scan: Scan, mask: Bool[np.ndarray, "slices rows columns"]
+    random: np.random.Generator,
+    crop: Crop,
+    grid: Grid,
+    scan: Scan,
+    mask: Bool[np.ndarray, "slices rows columns"],
+    strands: Sequence[Tube] = (),
 ) -> Volume:
-    """Return the chest without the nodule at the points of `grid`; its wall does not cut into `mask`."""
+    """Return the chest without the nodule at the points of `grid`; its wall leans on `mask` at most.
+
+    Args:
+        random: Draws it.
+        crop: Around the nodule.
+        grid: Where.
+        scan: Its field of view and slices.
+        mask: The nodule.
+        strands: What leaves the nodule for the lung.
+    """
     out, share = outward(crop, scan)
-    scene = lung(random, crop, grid, scan.slice_thickness_mm, out)
-    gap = max(0.0, 45 * (1 - share) + 8 * random.standard_normal())
-    pleura = project(grid, crop.centre_mm, out)[mask].max() + gap
-    hu, behind = wall(random, crop, grid, out, pleura)
-    return np.asarray(scene + behind * (hu - scene))
+    scene = lung(random, crop, grid, scan.slice_thickness_mm, out, strands)
+    for _ in range(1 + (random.random() < 0.15)):  # in a corner there are two
+        # Where the lung ends is a guess, and other soft tissue may be nearer: heart, diaphragm, a large vessel.
+        aside = unit(2.5 * share * out + np.array([0.6, 1.0, 1.0]) * random.standard_normal(3))
+        nodule = project(grid, crop.centre_mm, aside)[mask]
+        attached = np.quantile(nodule, random.uniform(0.75, 1.0))  # as far as it may lean on the wall
+        far = random.exponential(max(36 - 12 * share, 12)) if random.random() > 0.1 else 0.0
+        hu, behind = wall(random, crop, grid, aside, max(float(attached), far))
+        scene = scene + behind * (hu - scene)
+    return np.asarray(scene)
 
 
 def outward(crop: Crop, scan: Scan) -> tuple[Vector, float]:
@@ -57,22 +77,27 @@ def outward(crop: Crop, scan: Scan) -> tuple[Vector, float]:
     return out / share, share
 
 
-def lung(random: np.random.Generator, crop: Crop, grid: Grid, thickness_mm: float, out: Vector) -> Volume:
-    """Return mottled parenchyma with vessels, each slice the mean over its thickness."""
+def lung(
+    random: np.random.Generator, crop: Crop, grid: Grid, thickness_mm: float, out: Vector, strands: Sequence[Tube]
+) -> Volume:
+    """Return mottled parenchyma with vessels and strands, each slice the mean over its thickness."""
     steps = max(1, round(thickness_mm / SLAB_STEP_MM))
     within = thickness_mm * ((np.arange(steps) + 0.5) / steps - 0.5)
     slabs = Grid((grid.slice_mm[:, None] + within).ravel(), grid.row_mm, grid.column_mm)
     blood = np.zeros(slabs.shape)
-    for vessel in vessels(random, crop, out):
+    for vessel in [*vessels(random, crop, out), *strands]:
         paint(vessel, blood, slabs, grid.spacing_mm[1])
     blood = blood.reshape(-1, steps, *slabs.shape[1:]).mean(axis=1)
-    air = LUNG_HU + 25 * random.standard_normal()
-    air = air + 16 * grain(random, grid, 2.5) + 24 * grain(random, grid, 0.8)
-    return np.asarray(air + blood * (BLOOD_HU - air))
+    air = LUNG_HU + 28 * random.standard_normal() + random.gamma(1.0, 37)
+    air = air + 26 * grain(random, grid, 2.4) + 20 * grain(random, grid, 0.8)
+    return np.asarray(air + blood * (BLOOD_HU + 30 * random.standard_normal() - air))
 
 
 def vessels(random: np.random.Generator, crop: Crop, out: Vector) -> list[Tube]:
-    """Return vessels through the crop, running outwards more often than not, thin ones far more often than thick."""
+    """Return vessels through the crop, running outwards more often than not, thin ones far more often than thick.
+
+    Some lead to the nodule itself.
+    """
     reach = 0.9 * crop.side_mm
     tubes = []
     for _ in range(random.poisson(0.7 + 0.02 * reach**2)):
@@ -80,6 +105,10 @@ def vessels(random: np.random.Generator, crop: Crop, out: Vector) -> list[Tube]:
         start = crop.centre_mm + crop.side_mm * (random.random(3) - 0.5) - reach * direction
         radius = min(0.3 * (1 - random.random()) ** -0.45, 0.3 + 0.09 * crop.side_mm, 2.6)
         tubes += branches(random, start, direction, 2 * reach, radius)
+    for _ in range(random.poisson(0.7)):
+        radius = random.uniform(0.25, 0.4 + 0.04 * crop.side_mm)
+        away = unit(random.standard_normal(3))
+        tubes += branches(random, crop.centre_mm + 0.2 * crop.side_mm * away, away, reach, min(radius, 1.6))
     return tubes
 
 
@@ -152,12 +181,17 @@ def paint(tube: Tube, coverage: Volume, grid: Grid, soft_mm: float) -> None:
 
 def grain(random: np.random.Generator, grid: Grid, sigma_mm: float) -> Volume:
     """Return Gaussian noise of unit variance at the grid's points, smoothed by a Gaussian of `sigma_mm`."""
-    shrink, widths = 1.0, sigma_mm / grid.spacing_mm
-    for width in widths:
+    return correlated(random, grid.shape, (sigma_mm / grid.spacing_mm).tolist())
+
+
+def correlated(random: np.random.Generator, shape: tuple[int, ...], widths: Sequence[float]) -> Volume:
+    """Return Gaussian noise of unit variance, smoothed by a Gaussian of these widths in voxels (0: not at all)."""
+    shrink = 1.0
+    for width in filter(None, widths):
         taps = np.arange(-int(4 * width + 0.5), int(4 * width + 0.5) + 1)  # scipy's kernel
         kernel = np.exp(-0.5 * (taps / width) ** 2)
         shrink *= float(np.sqrt((kernel**2).sum()) / kernel.sum())
-    return np.asarray(gaussian_filter(random.standard_normal(grid.shape), widths) / shrink)
+    return np.asarray(gaussian_filter(random.standard_normal(shape), widths) / shrink)
 
 
 def smoothstep(x: Volume) -> Volume:

@@ -11,6 +11,7 @@ from datasets.crops import SIZE
 from datasets.lidc import nodules as lidc
 from datasets.lidc.nodules import Nodule
 from datasets.lidc.phantom import render
+from datasets.lidc.phantom.structures import Calcium
 from datasets.protocols import LABEL_SETS, classify
 
 WINDOW_HU = (-1350, 150)  # the usual lung window
@@ -36,7 +37,7 @@ def rows(nodules: Sequence[Nodule]) -> dict[str, list[Nodule]]:
     read = [nodule for nodule in nodules if len(nodule.readings) >= 3 and nodule.diameter_mm >= 8]
     ground_glass = [nodule for nodule in read if nodule.rating("texture") <= 1.5]
     calcified = [
-        nodule for nodule in read if all(r.ratings["calcification"] != render.Calcium.ABSENT for r in nodule.readings)
+        nodule for nodule in read if all(r.ratings["calcification"] != Calcium.ABSENT for r in nodule.readings)
     ]
     spiculated = [nodule for nodule in read if nodule.rating("spiculation") >= 4.5]
     looks = [*spread(ground_glass, 2), *spread(calcified, 2), *spread(spiculated, 2)]

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from datasets import crops
 from datasets.lidc.geometry import crop_of
 from datasets.lidc.nodules import Nodule
 from datasets.lidc.phantom.anatomy import outward
-from datasets.lidc.phantom.render import Scanner, render, scanner_of, volumes
+from datasets.lidc.phantom.render import render, volumes
 
-UNSEEN = ("subtlety", "internal structure", "sphericity", "lobulation", "spiculation")
+UNSEEN = ("subtlety", "sphericity")
 
 
 def rated(nodule: Nodule, **ratings: int) -> Nodule:
@@ -22,11 +21,11 @@ def rated(nodule: Nodule, **ratings: int) -> Nodule:
 
 @pytest.fixture(scope="module")
 def ball(square):
-    """A round solid nodule of about 13 mm, in slices of 1.25 mm."""
+    """A round smooth solid nodule of about 13 mm, in slices of 1.25 mm."""
     squares = [
         (30 + k, 200 - edge // 2, 130 - edge // 2, edge) for k, edge in enumerate([9, 15, 19, 19, 21, 19, 19, 15, 9])
     ]
-    return square(squares, thickness=1.25, spacing=0.6)
+    return square(squares, thickness=1.25, spacing=0.6, spiculation=1, lobulation=1)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +42,12 @@ def core(volume):
     return volume[12:20, 12:20, 12:20].astype(float)
 
 
-def test_malignancy_and_shape_ratings_are_never_looked_at(sample):
+def test_malignancy_subtlety_and_sphericity_are_never_looked_at(sample):
     for nodule in sample[:4]:
-        other = tuple(replace(reading, malignancy=6 - reading.malignancy) for reading in nodule.readings)
-        other_shape = rated(Nodule(nodule.scan, other), **{name.replace(" ", "_"): 2 for name in UNSEEN})
-        np.testing.assert_array_equal(render(other_shape), render(nodule))
+        for score in range(1, 6):
+            other = tuple(replace(reading, malignancy=score) for reading in nodule.readings)
+            np.testing.assert_array_equal(render(Nodule(nodule.scan, other)), render(nodule))
+        np.testing.assert_array_equal(render(rated(nodule, **dict.fromkeys(UNSEEN, 2))), render(nodule))
 
 
 def test_a_nodule_looks_the_same_in_any_company(sample, rendered):
@@ -58,9 +58,10 @@ def test_a_nodule_looks_the_same_in_any_company(sample, rendered):
 
 def test_values_are_hounsfield_units_of_a_chest(rendered):
     assert rendered.dtype == np.int16 and rendered.shape[1:] == (32, 32, 32)
-    assert rendered.min() >= -1000 and rendered.max() <= 1500
+    assert rendered.min() >= -1024 and rendered.max() <= 3071
     lung = np.array([np.median(volume[volume < -600]) for volume in rendered])
-    assert abs(np.median(lung) + 850) < 25 and (np.abs(lung + 850) < 120).all()
+    assert abs(np.median(lung) + 850) < 25 and (-960 < lung).all() and (lung < -640).all()
+    assert np.ptp(np.quantile(lung, [0.1, 0.9])) > 60  # lungs differ in how full of air they are
 
 
 def test_texture_and_calcification_make_density(ball):
@@ -103,23 +104,6 @@ def test_the_nodule_is_one_bright_thing_in_the_middle(sample, rendered):
             parts, _ = label(volume > -500)
             middle = parts[11:21, 11:21, 11:21]
             assert (middle > 0).mean() > 0.3, nodule.id
-
-
-def test_noise_has_its_level_and_the_scans_own_grain():
-    random = np.random.default_rng(0)
-    for spacing, thickness in [(0.5, 1.0), (0.9, 2.5)]:
-        grid = crops.Grid(thickness * np.arange(20.0), spacing * np.arange(80.0), spacing * np.arange(80.0))
-        noise = Scanner(0.55, 20.0, thickness).image(random, np.zeros(grid.shape), grid)
-        assert noise.std() == pytest.approx(20.0)
-        neighbour = (noise[:, :, 1:] * noise[:, :, :-1]).mean() / 400
-        above = (noise[1:] * noise[:-1]).mean() / 400
-        assert 0.1 < neighbour < 0.8 and above < 0.25
-    assert neighbour < 0.4  # coarse pixels: less grain shared
-
-
-def test_a_scan_has_one_scanner(nodules):
-    assert scanner_of(nodules[0].scan) == scanner_of(replace(nodules[0].scan, readings=()))
-    assert len({scanner_of(nodule.scan) for nodule in nodules[:30]}) == len({n.scan.series_uid for n in nodules[:30]})
 
 
 def test_the_wall_is_on_the_nodules_own_side(square):

@@ -1,0 +1,1 @@
+"""Fidelity: how near slices that were rendered come to real ones of the same nodules."""

@@ -1,0 +1,48 @@
+"""What stands below a table: which rows are one model or read more than images, and why cells are missing."""
+
+from collections.abc import Sequence
+
+from benchmark.tables import Table
+
+READS_DIAMETER = "reads the diameter that the radiologists' outlines give, of the test nodules too"
+
+
+def footnotes(table: Table) -> list[str]:
+    """Say which rows are one model or read more than images, and why cells are missing or rest on fewer folds."""
+    notes = same_models(table)
+    for line in table.lines:
+        if line.row.reads_diameter:
+            notes.append(f"{line.title} {READS_DIAMETER}")
+        for label_set in dict.fromkeys(section.protocol.label_set for section in table.sections):
+            of_set = (s.protocol.title for s in table.sections if s.protocol.label_set == label_set)
+            titles = ", ".join(dict.fromkeys(of_set))
+            records = line.records.get(label_set, ())
+            if absent := sorted(set(range(table.folds)) - {record.spec.fold for record in records}):
+                which = _folds(absent) if len(absent) < table.folds else "every fold"
+                notes.append(f"{line.title} on {titles}: {which} still to be made")
+            missed = [r for r in records if r.status != "done"]
+            for reason in dict.fromkeys(r.reason for r in missed):
+                folds = sorted({r.spec.fold for r in missed if r.reason == reason})
+                status = next(r.status for r in missed if r.reason == reason)
+                what = "does not apply" if status == "unsupported" else f"failed on {_folds(folds)}"
+                notes.append(f"{line.title} on {titles} {what}: {reason}")
+    return notes
+
+
+def same_models(table: Table) -> list[str]:
+    """Say which rows are one model on two classes, where their differences are no matter of method."""
+    titles = list(dict.fromkeys(s.protocol.title for s in table.sections if len(s.protocol.class_names) == 2))
+    models: dict[str, list[str]] = {}
+    for line in table.lines if titles else ():
+        if line.row.method and line.row.method.on_two_classes and not line.row.hyperparameters:
+            models.setdefault(line.row.method.on_two_classes, []).append(line.title)
+    where = ", ".join(titles)
+    return [
+        f"On {where}, {', '.join(rows[:-1])} and {rows[-1]} are one model: {model}"
+        for model, rows in models.items()
+        if len(rows) > 1
+    ]
+
+
+def _folds(numbers: Sequence[int]) -> str:
+    return f"fold{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
