@@ -35,7 +35,7 @@ Deviations: beyond those readings not known. The original is tested on other nod
     on all nodules, of which it is taught a part. Defaults: alpha = 1 and beta = 0.5 (CLIP-Lung's).
 Worth knowing: of LIDC's 2,651 nodules 524 are in CR (274 benign, 154 unsure, 96 malignant), 1,356 in IC (1,065 exclude
     a class) and 771 in LR: Prd-Net has a fifth of the labels that cross-entropy has. Nine encoders of one channel cost
-    about six times what cross-entropy's does.
+    six to eight times what cross-entropy's does.
 """
 
 import math

@@ -134,6 +134,7 @@ class Normalised(Linear):
     def __init__(self, share_kept: float = 0.1) -> None:
         super().__init__()
         self.norm, self.frozen = nn.BatchNorm1d(2, momentum=share_kept), Frozen(2)
+        self.frozen.running_mean.fill_(0.5)
         self.met: list[list[Tensor]] = []
 
     def logits(self, images: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ def test_batch_normalisations_follow_the_averaged_weights_in_one_pass_of_equal_b
     torch.testing.assert_close(method.norm.running_mean, means)
     torch.testing.assert_close(method.norm.running_var, variances)
     assert method.norm.momentum == 0.1 and not method.training and not method.norm.training
-    assert torch.equal(method.frozen.running_mean, torch.zeros(2)) and method.frozen.num_batches_tracked == 0
+    assert torch.equal(method.frozen.running_mean, torch.full((2,), 0.5)) and method.frozen.num_batches_tracked == 0
 
 
 def test_after_epoch_is_called_once_more_with_all_that_predicts():

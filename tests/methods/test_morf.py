@@ -123,6 +123,17 @@ def test_the_meta_loss_is_of_the_other_half_of_the_batch():
     torch.testing.assert_close(value, (balanced(batch.labels[1::2], 3) * own[1::2].mean(dim=1)).sum())
 
 
+def test_the_step_and_its_meta_loss_read_units_of_draws_of_their_own():
+    method, batch = built(virtual_step=0.0).eval(), a_batch(9)
+    draws = method.draw()
+    method.draw = lambda: draws
+    units, targets = method.head(method.encoder.pooled(batch.images)), method.targets(batch.labels)
+    stepped, judged = (method._losses(units[:, draw], targets) for draw in draws)
+    terms = method.loss(batch)
+    torch.testing.assert_close(terms["meta"], (balanced(batch.labels[1::2], 3) * judged[1::2].mean(dim=1)).sum())
+    torch.testing.assert_close(terms["forest"], (method.weigh(stepped.mean(dim=0)) * stepped).mean())
+
+
 def test_nodes_of_a_tree_share_no_unit_and_draw_from_their_own_group():
     method = built()
     assert method.groups.shape == (5, 31, 4) and torch.equal(method.groups[:, :, 0], method.node_maps)
