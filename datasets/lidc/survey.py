@@ -174,7 +174,8 @@ def root_of(root: Path | None) -> Path:
     try:
         root = root.expanduser()
         if root.is_dir():
-            next(os.scandir(root), None)  # which the system may refuse
+            with os.scandir(root):  # which the system may refuse
+                pass
         usable = root.is_dir() or (root.is_file() and archive.kind_of(root) != "file")
     except (OSError, RuntimeError, Refused) as error:  # RuntimeError: ~somebody, who is not there
         reason = error.strerror if isinstance(error, OSError) else error
