@@ -362,7 +362,7 @@ def check_window(window: Sequence[str], three: np.ndarray, patients: Sequence[st
 
 
 def test_five_hundred_windows_of_patients_are_cut_rightly_or_refused_in_words(three, patients, request):
-    """All 27,610 of them by `--all-windows`."""
+    """All 27,632 of them by `--all-windows`."""
     every = [(window, n_folds) for window in windows(patients) for n_folds in FOLDS]
     if not request.config.getoption("--all-windows"):
         chosen = np.random.default_rng(0).permutation(len(every))[:500]
