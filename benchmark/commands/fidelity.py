@@ -1,4 +1,4 @@
-"""Measure how near the phantom comes to CT: `python -m benchmark fidelity REAL.npz [--seeds N] [--folds K]`.
+"""Measure how near the phantom comes to CT: `python -m benchmark fidelity REAL.npz [--seeds N] [--pairs FILE.png]`.
 
 REAL.npz holds one real axial slice of each of some LIDC-IDRI nodules: `nodule_id`, `hu` [nodules, 32, 32] of int16 in
 Hounsfield units, `covered` [nodules, 2, 32] of bool (which rows and columns are real; the others repeat the edge).
@@ -14,6 +14,7 @@ from benchmark.commandline import Parser, at_least
 from benchmark.commandline import path as path_of
 from benchmark.contracts import InputError, NoduleInfo, Protocol
 from benchmark.fidelity import report
+from benchmark.fidelity.picture import draw
 from benchmark.fidelity.slices import Real, Slices, read, repeat_edges
 from benchmark.fidelity.statistics import figure
 from benchmark.fidelity.training import Labels, Learner, apart, crossed, percent, told_apart
@@ -34,11 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=at_least(1), default=3, metavar="N", help="trainings a fold (default: 3)")
     parser.add_argument("--folds", type=at_least(2), default=5, metavar="K", help="folds of patients (default: 5)")
 
+    parser.add_argument("--pairs", type=path_of, metavar="FILE.png", help="draw pairs, and measure nothing")
+
     def measure() -> int:
         options = parser.parse_args(argv)
         real, collection = read(options.real), Phantom()
         nodules = chosen(collection, real)
         kinds = {REAL: real.hu, PHANTOM: repeat_edges(rendered(collection, nodules), real.covered)}
+        if options.pairs:
+            diameter_mm = np.array([nodule.diameter_mm for nodule in nodules])
+            draw(options.pairs, kinds[REAL], kinds[PHANTOM], real.covered, diameter_mm)
+            return 0
         print_all(nodules, kinds, options.folds, options.seeds)
         return 0
 
