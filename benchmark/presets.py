@@ -144,6 +144,7 @@ def _sense(preset: Preset) -> list[tuple[tuple[str, str], bool, str]]:
         ),
         (("encoder", "channels"), min(encoder.channels) >= 2, "four numbers of 2 or more"),
         (("encoder", "layers"), min(encoder.layers) >= 1, "four numbers of 1 or more"),
+        (("encoder", "slices"), encoder.slices is None or encoder.slices >= 1, "1 or more; 32 is the whole crop"),
         (("text_tower", "layers"), tower.layers >= 1, "1 or more"),
         (("text_tower", "heads"), tower.heads >= 1 and tower.width % tower.heads == 0, "a divisor of the width"),
     ]

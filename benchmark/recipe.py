@@ -65,7 +65,7 @@ class Preset:
     nodules: Annotated[int, Meta(ge=1)] | None = None
 
 
-_SMALL_ENCODER = EncoderSpec(channels=(8, 16, 32, 64), layers=(1, 1, 1, 1), stem="deep")
+_SMALL_ENCODER = EncoderSpec(channels=(8, 16, 32, 64), layers=(1, 1, 1, 1), stem="pooled", slices=1)
 _SMALL_TOWER = TextTowerSpec(name="random", width=64, layers=2, heads=2)
 
 PRESETS: dict[str, Preset] = {
@@ -77,10 +77,10 @@ PRESETS: dict[str, Preset] = {
         purpose="does it run? one epoch on 200 nodules; its numbers mean nothing",
     ),
     "quick": Preset(
-        recipe=Recipe(epochs=5, batch_size=32, lr=0.1, warmup=0.1, nesterov=True, weight_decay=5e-4),
+        recipe=Recipe(epochs=9, batch_size=64, lr=0.2, warmup=0.1, nesterov=True, weight_decay=5e-4),
         encoder=_SMALL_ENCODER,
         text_tower=_SMALL_TOWER,
-        purpose="all nodules, a small encoder and a random text tower; minutes on a laptop",
+        purpose="all nodules, one slice, a small encoder and a random text tower; minutes on a laptop",
     ),
     "paper": Preset(
         recipe=Recipe(),

@@ -18,12 +18,16 @@ class EncoderSpec:
         channels: Output channels of the four stages; the last is the feature width.
         layers: Residual blocks in each stage (resnet18: two).
         stem: `"3x3"` is one 3x3 convolution of stride 1 (CIFAR style, the paper's released code);
-            `"deep"` is timm's three-convolution stem of stride 2, a tenth of the cost.
+            `"deep"` is timm's three-convolution stem of stride 2, a tenth of the cost; `"pooled"` is that and a
+            max-pooling of stride 2, so that the first stage sees 8 x 8.
+        slices: How many of a crop's slices it looks at, the central ones; None is all of them. A crop of fewer
+            gives what it has.
     """
 
     channels: tuple[int, int, int, int] = (64, 128, 256, 512)
     layers: tuple[int, int, int, int] = (2, 2, 2, 2)
-    stem: Literal["3x3", "deep"] = "3x3"
+    stem: Literal["3x3", "deep", "pooled"] = "3x3"
+    slices: int | None = None
 
     @property
     def width(self) -> int:

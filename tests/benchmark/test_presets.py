@@ -174,6 +174,7 @@ def test_a_preset_file_may_not_pass_for_a_builtin_one(tmp_path):
         ("[-1200, 600.5]", "[600, -1200]", "line 9, key recipe.window_hu: must be a lower and an upper end"),
         ("[-1200, 600.5]", "[600]", "line 9, key recipe.window_hu: expected `array` of length 2"),
         ("[4, 8, 16, 64]", "[4, 8, 16, 0]", "line 12, key encoder.channels: must be four numbers of 2 or more"),
+        ("channels = [4, 8, 16, 64]", "slices = 0", "line 12, key encoder.slices: must be 1 or more; 32 is the whole"),
         ("channels = [4, 8, 16, 64]", "layers = [1, 1, 0, 1]", "key encoder.layers: must be four numbers of 1 or more"),
         ("channels = [4, 8, 16, 64]", 'stem = "wide"', "line 12, key encoder.stem: invalid enum value 'wide'"),
         ("layers = 3", "layers = 0", "line 15, key text_tower.layers: must be 1 or more"),
