@@ -59,7 +59,7 @@ def execute(
         from distributed.comm.core import CommClosedError
 
         _probe(client, work.__module__, scheduler, patience_s)
-        futures = dict(zip(client.map(work, jobs, pure=False), jobs, strict=True))
+        futures = {client.submit(work, job, pure=False): job for job in jobs}  # one by one: dask warns of large graphs
         while futures:
             try:
                 for future in _finished(client, list(futures), scheduler, patience_s):

@@ -45,6 +45,11 @@ def test_what_a_job_raises_is_raised(workers):
         list(execute(refuse, [1], workers=workers))
 
 
+def test_many_jobs_are_handed_out_without_a_warning_of_their_size():
+    jobs = [bytes([number]) * 500_000 for number in range(24)]  # dask warns at 10 MB; warnings are errors here
+    assert dict(execute(len, jobs, workers=1)) == dict.fromkeys(jobs, 500_000)
+
+
 def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path):
     jobs = [str(tmp_path / name) for name in "abc"]
     assert dict(execute(die_once, jobs, workers=2)) == dict.fromkeys(jobs, "done")
