@@ -46,7 +46,7 @@ def balanced(labels: Int[Tensor, " batch"], num_classes: int) -> Float[Tensor, "
     >>> balanced(torch.tensor([0, 0, 2]), 3)
     tensor([0.2500, 0.2500, 0.5000])
     """
-    counts = torch.bincount(labels, minlength=num_classes)
+    counts = nn.functional.one_hot(labels, num_classes).sum(dim=0)
     return 1 / (counts[labels] * (counts > 0).sum())
 
 
@@ -92,8 +92,6 @@ class MetaForest(ForestMethod):
 
     title = "MORF (reconstruction)"
     groups: Tensor
-    seed: Tensor
-    num_batches_drawn: Tensor
 
     def __init__(
         self,
@@ -114,8 +112,6 @@ class MetaForest(ForestMethod):
         self.virtual_step = virtual_step
         # After CORF's own draws, so that encoder, layer, first units and leaves start as CORF's do.
         self.register_buffer("groups", torch.stack([_grouped(own, units, group) for own in self.node_maps]))
-        self.register_buffer("seed", torch.randint(2**31, ()))
-        self.register_buffer("num_batches_drawn", torch.zeros((), dtype=torch.long))
         self.weigher = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, 1), nn.Sigmoid())
 
     def scores(self, units: Float[Tensor, "batch units"]) -> Float[Tensor, "batch trees splits"]:
@@ -123,11 +119,9 @@ class MetaForest(ForestMethod):
         return units[:, self.groups].mean(dim=3)
 
     def draw(self) -> Int[Tensor, "twice trees splits"]:
-        """Return a unit for every split node, for the step and for its meta loss, and count the step."""
-        generator = torch.Generator().manual_seed(int(self.seed + self.num_batches_drawn))
-        self.num_batches_drawn += 1
-        places = torch.randint(self.groups.shape[2], (2, *self.groups.shape[:2], 1), generator=generator)
-        return self.groups.expand(2, -1, -1, -1).gather(3, places.to(self.groups.device))[..., 0]
+        """Return a unit for every split node, for the step and for its meta loss, from torch's global generator."""
+        places = torch.randint(self.groups.shape[2], (2, *self.groups.shape[:2], 1), device=self.groups.device)
+        return self.groups.expand(2, -1, -1, -1).gather(3, places)[..., 0]
 
     def weigh(self, losses: Float[Tensor, " trees"]) -> Float[Tensor, " trees"]:
         """Return each tree's weight, from its loss."""

@@ -52,7 +52,7 @@ def ordered(free: Float[Tensor, " levels"], least_gaps: Float[Tensor, " levels-1
 def cost_weights(labels: Tensor, gamma: Tensor | None, num_classes: int) -> Float[Tensor, " batch"]:
     """Return each row's cost: its class's `gamma`, or N / (K N_k) counted in the batch (None)."""
     if gamma is None:
-        counts = labels.bincount(minlength=num_classes)
+        counts = functional.one_hot(labels, num_classes).sum(dim=0)
         gamma = len(labels) / ((counts > 0).sum() * counts.clamp(min=1))
     return gamma[labels]
 

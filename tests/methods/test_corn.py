@@ -2,11 +2,11 @@ from math import log
 
 import pytest
 import torch
-from coral_pytorch.losses import corn_loss
+from coral_pytorch.losses import corn_loss as the_packages
 
 from benchmark.contracts import EncoderSpec, Task, TextTowerSpec
 from methods import nsb
-from methods.corn import Corn, log_probs
+from methods.corn import Corn, corn_loss, log_probs
 from vision import batch_of
 
 TASK = Task(3, ("a", "b", "c"), (), (2, 16, 16), EncoderSpec((4, 4, 4, 4), (1, 1, 1, 1), "deep"), TextTowerSpec())
@@ -30,8 +30,14 @@ def test_equals_the_hand_computed_values(logits, expected):
     ],
 )
 def test_loss_equals_the_hand_computed_values(logits, labels, expected):
-    loss = corn_loss(torch.tensor(logits, dtype=torch.float64), torch.tensor(labels), 3)
+    loss = corn_loss(torch.tensor(logits, dtype=torch.float64), torch.tensor(labels))
     assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_loss_is_the_packages_without_shapes_that_follow_the_labels():
+    logits = torch.randn(40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(40) % 5
+    torch.testing.assert_close(corn_loss(logits, labels), the_packages(logits, labels, 5), rtol=1e-12, atol=0)
 
 
 def test_loss_is_divided_by_the_questions_asked_not_by_the_nodules():

@@ -145,22 +145,24 @@ def test_nodes_of_a_tree_share_no_unit_and_draw_from_their_own_group():
     assert len({tuple(draw.flatten().tolist()) for draw in draws}) == 80
 
 
-def test_draws_follow_the_seed_and_the_steps_that_a_state_dict_keeps():
-    one, other, third = built(), built(), built(1)
-    torch.rand(3)
-    first = one.draw()
-    assert torch.equal(first, other.draw()) and not torch.equal(first, third.draw())
-    third.load_state_dict(one.state_dict())
-    assert torch.equal(one.draw(), third.draw()) and not torch.equal(first, other.draw())
+def test_draws_follow_the_seed_that_the_runner_sets_before_a_fit():
+    method = built()
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        draws.append([method.draw(), method.draw()])
+    assert all(torch.equal(*pair) for pair in zip(draws[0], draws[1], strict=True))
+    assert not torch.equal(draws[0][0], draws[0][1]) and not torch.equal(draws[0][0], draws[2][0])
 
 
 def test_a_prediction_draws_nothing_and_reads_the_mean_of_each_group():
     method, batch = built().eval(), a_batch(6)
     units = torch.rand(2, 128)
     torch.testing.assert_close(method.scores(units)[:, 1, 2], units[:, method.groups[1, 2]].mean(dim=1))
+    before = torch.get_rng_state()
     with torch.no_grad():
         assert torch.equal(method.predict_proba(batch.images), method.predict_proba(batch.images))
-    assert method.num_batches_drawn == 0
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("group", [0, 5])
