@@ -5,15 +5,12 @@ replaced and its job asked for again, so a job must be idempotent: the record th
 """
 
 import logging
-import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import torch
-
 from benchmark.contracts import InputError
+from benchmark.devices import Unfit
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -39,6 +36,8 @@ def execute(
 ) -> Iterator[tuple[Job, Result | None]]:
     """Yield each job with its result as it finishes; a job whose workers died ten times has the result None.
 
+    A worker that says that it is unfit is retired, and its job given to another.
+
     Args:
         work: Importable by name from every worker, as are the jobs' types.
         jobs: Begun in this order.
@@ -47,7 +46,7 @@ def execute(
         patience_s: How long to wait for a first worker, or without any.
 
     Raises:
-        InputError: No scheduler or no worker answers, a worker cannot import the project, or all were lost.
+        InputError: No scheduler or no worker answers, a worker cannot import the project, or all were lost or unfit.
         Exception: Whatever `work` raises; jobs not yet begun are dropped.
     """
     if workers == 0 and scheduler is None:
@@ -67,6 +66,11 @@ def execute(
                         result = future.result()
                     except KilledWorker:
                         result = None
+                    except Unfit as unfit:
+                        _retire(client, unfit)
+                        job = futures.pop(future)
+                        futures[client.submit(work, job, pure=False)] = job
+                        continue
                     yield futures.pop(future), result
             except (CancelledError, CommClosedError) as error:
                 raise _lost(scheduler) from error
@@ -93,6 +97,19 @@ def _finished(client: "Client", futures: "Futures", scheduler: str | None, patie
                 f"{_named(scheduler)} lost all its workers and has had none for {alone_s:g} s; what is finished is "
                 f"kept: start workers and give the same command again; {_ALONE}"
             )
+
+
+def _retire(client: "Client", unfit: Unfit) -> None:
+    """Take an unfit worker out, so that it is neither restarted nor asked again.
+
+    Raises:
+        InputError: It was the last.
+    """
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers.keys() - {unfit.worker}:
+        raise InputError(f"{unfit.reason}, and no other worker is left; what is finished is kept")
+    if unfit.worker in workers:
+        client.retire_workers([unfit.worker])
 
 
 def probe(scheduler: str, patience_s: float = 60.0) -> None:
@@ -200,26 +217,3 @@ def _import(module: str) -> None:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def worker_device(device: str) -> str:
-    """Return the device that the worker around this call uses: several GPUs are shared out by the workers' names."""
-    count = torch.cuda.device_count() if device == "cuda" else 1
-    if count < 2:
-        return device
-    from distributed import get_worker
-
-    try:
-        return f"cuda:{turn_of(get_worker().name) % count}"
-    except ValueError:  # not in a worker
-        return device
-
-
-def turn_of(name: object) -> int:
-    """Return a worker's turn in sharing out: the number that its name is or ends in, else one made from its name.
-
-    >>> [turn_of(name) for name in (0, 1, "2", "slurm-3")]
-    [0, 1, 2, 3]
-    """
-    number = re.search(r"\d+$", str(name))
-    return int(number[0]) if number else zlib.crc32(str(name).encode())

@@ -25,8 +25,8 @@ from benchmark.plugins import PREFIX
 from benchmark.recipe import Preset, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAINING = ("batches.py", "trainer.py", "contracts/methods.py", "contracts/tasks.py")
-ALWAYS = ("runner.py", "contracts/folds.py")
+TRAINING = ("batches.py", "trainer.py", "step.py", "graphs.py", "contracts/methods.py", "contracts/tasks.py")
+ALWAYS = ("runner.py", "memory.py", "contracts/folds.py")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from benchmark import plugins
 from benchmark.contracts import InputError, Row
-from benchmark.executor import worker_device
+from benchmark.devices import answering, worker_device
 from benchmark.identity import code_of, fit_key
 from benchmark.records import FitSpec
 from benchmark.run import Run
@@ -29,6 +29,7 @@ class Job:
 
         Raises:
             InputError: This process has other code than the one that planned the run.
+            Unfit: The device that is this worker's does not answer.
         """
         plugins.load(self.plugins)
         folder, identity, row, data, preset, device = pickle.loads(self.packed)
@@ -37,7 +38,8 @@ class Job:
                 f"the code of {row.title} was changed while the run was under way; what is finished is kept, run the "
                 "same command again"
             )
-        setup = Setup(preset, torch.device(worker_device(device)), self.key)
+        place = torch.device(worker_device(device))
+        setup = Setup(preset, answering(place) if row.method else place, self.key)
         return run_fit(Run(folder, identity), self.spec, row, data, setup).status
 
 

@@ -52,6 +52,8 @@ class Metadata:
         history: Mean of every loss term, by epoch.
         method: What the method says of itself (its text tower, say).
         traceback: Where a failed fit broke off.
+        step: How training took its steps: `"eager"`, `"captured"` as a CUDA graph, or why not captured.
+        micro_batch: How many nodules went at once, where memory held no whole batch; None where it did.
     """
 
     versions: dict[str, str] = field(default_factory=dict)
@@ -61,6 +63,8 @@ class Metadata:
     history: list[dict[str, float]] = field(default_factory=list)
     method: dict[str, Json] = field(default_factory=dict)
     traceback: str = ""
+    step: str = "eager"
+    micro_batch: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 
 from benchmark.batches import batch_of, to_images
-from benchmark.contracts import FoldData, InputError, Row, Task, Unsupported
+from benchmark.contracts import FoldData, InputError, Method, Row, Task, Unsupported
 from benchmark.identity import commit, plain_settings
+from benchmark.memory import with_less_memory
 from benchmark.recipe import Preset
 from benchmark.records import FitRecord, FitSpec, Metadata, Unusable, versions
 from benchmark.run import Run
@@ -21,11 +22,15 @@ Proba = Float[np.ndarray, "nodules classes"]
 
 
 def deterministic() -> None:
-    """Make one process repeat its results bit for bit: one thread, and no algorithm chosen by a race."""
+    """Make one process repeat its results bit for bit: one thread, and no algorithm chosen by a race.
+
+    On CUDA float32 is float32: heads and losses are not rounded to TF32 in passing.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def seed_of(spec: FitSpec) -> int:
@@ -109,17 +114,29 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
         parts, classes = (data.columns(data.train), data.columns(data.test)), len(data.class_names)
         return checked(row.reference(*parts, data.train_labels, classes, seed), len(data.test), classes), metadata
     deterministic()
-    torch.manual_seed(seed)
-    cohort, window = data.cohort(), preset.recipe.window_hu
-    task = task_of(data, preset)
-    method = row.build(task).to(device)
+    cohort, recipe = data.cohort(), preset.recipe
     if row.reads_diameter and not np.isfinite(cohort.diameter_mm[[*data.train, *data.test]]).all():
         raise Unsupported("the collection does not give every nodule's diameter")  # seen before hours of training
-    batch = batch_of(cohort, data.train, data.train_labels, window, device)
-    history = fit(method, batch, preset.recipe, seed)
+    task = task_of(data, preset)
+    batch = batch_of(cohort, data.train, data.train_labels, recipe.window_hu, device)
     diameters = torch.from_numpy(cohort.diameter_mm[data.test]).to(device, torch.float32)
-    proba = predict(method, to_images(cohort.volumes[data.test], window, device), task.num_classes, diameters)
-    return proba, replace(metadata, history=history, method=method.metadata())
+
+    def attempt(micro_batch: int | None) -> tuple[Proba, Metadata]:
+        torch.manual_seed(seed)
+        method = to_device(row.build(task), device)
+        fitted = fit(method, batch, recipe, seed, micro_batch)
+        images = to_images(cohort.volumes[data.test], recipe.window_hu, device)
+        proba = predict(method, images, task.num_classes, diameters, micro_batch)
+        made = replace(metadata, history=fitted.history, step=fitted.step, micro_batch=micro_batch)
+        return proba, replace(made, method=method.metadata())
+
+    return with_less_memory(attempt, min(recipe.batch_size, len(data.train)))
+
+
+def to_device(method: Method, device: torch.device) -> Method:
+    """Move a method; on CUDA its convolutions then run with channels last, which tensor cores like."""
+    method.to(device)
+    return method.to(memory_format=torch.channels_last) if device.type == "cuda" else method
 
 
 def task_of(data: FoldData, preset: Preset) -> Task:

@@ -4,6 +4,7 @@
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,13 +13,24 @@ from torch import Tensor, nn
 
 from benchmark.batches import epoch_batches
 from benchmark.contracts import Batch, Method
+from benchmark.graphs import Captured, CudaGraphs
 from benchmark.recipe import Recipe
+from benchmark.step import Step, TrainingFailed
 
 _EVAL_BATCH = 256
 
 
-class TrainingFailed(Exception):
-    """A fit that cannot go on; the reason in one sentence."""
+@dataclass(frozen=True)
+class Fitted:
+    """How a training went.
+
+    Attributes:
+        history: For each epoch the mean of every loss term.
+        step: How steps were taken: `"eager"`, `"captured"` (as a CUDA graph), or `"eager, not captured: "` and why.
+    """
+
+    history: list[dict[str, float]]
+    step: str
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
@@ -44,8 +56,7 @@ class WeightAverage:
     def update(self) -> None:
         """Count the weights as they are now."""
         self.total = self.decay * self.total + 1
-        for average, parameter in zip(self.average, self.parameters, strict=True):
-            average.lerp_(parameter.detach(), 1 / self.total)
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 / self.total)
 
     def take(self) -> None:
         """Put the average in the place of the weights."""
@@ -54,7 +65,7 @@ class WeightAverage:
                 parameter.copy_(average)
 
 
-def renormalise(method: Method, data: Batch) -> None:
+def renormalise(method: Method, data: Batch, at_once: int = _EVAL_BATCH) -> None:
     """Give every batch normalisation that training moves the statistics of the training set under the present weights.
 
     They are the mean over one pass in a fixed order, without augmentation, in batches of (nearly) one size. All else is
@@ -71,7 +82,7 @@ def renormalise(method: Method, data: Batch) -> None:
         norm.momentum = None  # a plain mean over the batches
         norm.train()
     with torch.no_grad():
-        for rows in torch.arange(len(data)).tensor_split(math.ceil(len(data) / _EVAL_BATCH)):
+        for rows in torch.arange(len(data)).tensor_split(math.ceil(len(data) / at_once)):
             part = data[rows.to(data.labels.device)]
             method.predict_proba(part.images, *([part.diameter_mm] if method.reads_diameter else []))
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -79,7 +90,7 @@ def renormalise(method: Method, data: Batch) -> None:
     method.eval()
 
 
-def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str, float]]:
+def fit(method: Method, data: Batch, recipe: Recipe, seed: int, micro_batch: int | None = None) -> Fitted:
     """Train in place, to the last epoch.
 
     With `recipe.ema` the averaged weights stand in the method at the end. Whatever follows the weights follows these:
@@ -90,58 +101,48 @@ def fit(method: Method, data: Batch, recipe: Recipe, seed: int) -> list[dict[str
         data: The whole training set.
         recipe: How to train.
         seed: Of the order and augmentation; the method's own initialisation is the caller's.
+        micro_batch: How many nodules to take at once, where memory holds no whole batch. Gradients add up to a
+            batch's, but for losses that are no plain mean over its nodules; batch normalisation sees so many.
 
     Returns:
-        For each epoch the mean of every loss term.
+        How it went.
 
     Raises:
         TrainingFailed: A loss is not finite, or has no named terms.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.SGD(
-        method.param_groups(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
+    device = data.labels.device
+    step = Step(method, recipe, fused=device.type == "cuda", micro_batch=micro_batch)
+    captured = Captured(step, CudaGraphs(device)) if device.type == "cuda" else None
+    take = captured or step
     steps_an_epoch = len(data) // min(recipe.batch_size, len(data))
-    steps = recipe.epochs * steps_an_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: learning_rate_factor(step, steps, recipe.warmup)
-    )
+    steps, taken = recipe.epochs * steps_an_epoch, 0
     average = WeightAverage(method, recipe.ema) if recipe.ema else None
     history = []
     for epoch in range(1, recipe.epochs + 1):
         method.train()
-        totals: dict[str, Tensor] = {}
+        if captured:
+            captured.begin_epoch()
         for batch in epoch_batches(data, recipe, generator):
-            terms = method.loss(batch)
-            if not (isinstance(terms, dict) and terms):
-                raise TrainingFailed("loss must return a dictionary of named terms, such as {'ce': ...}")
-            optimiser.zero_grad()
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
+            step.set_rate(learning_rate_factor(taken, steps, recipe.warmup))
+            take(batch)
+            taken += 1
             if average is not None:
                 average.update()
-            for name, term in terms.items():
-                # Summed on the device: reading a number each step would make a GPU wait.
-                totals[name] = totals.get(name, 0) + term.detach()
-        means = {name: float(total) / steps_an_epoch for name, total in totals.items()}
+        means = {name: total / steps_an_epoch for name, total in step.take_totals().items()}
         wrong = [name for name, mean in means.items() if not math.isfinite(mean)]
         if wrong:
             raise TrainingFailed(f"the loss term {wrong[0]!r} is {means[wrong[0]]} in epoch {epoch}")
         history.append(means)
         method.eval()
         with torch.no_grad():
-            method.after_epoch(data.split(_EVAL_BATCH))
+            method.after_epoch(data.split(micro_batch or _EVAL_BATCH))
     if average is not None:
         average.take()
-        renormalise(method, data)
+        renormalise(method, data, micro_batch or _EVAL_BATCH)
         with torch.no_grad():
-            method.after_epoch(data.split(_EVAL_BATCH))
-    return history
+            method.after_epoch(data.split(micro_batch or _EVAL_BATCH))
+    return Fitted(history, captured.outcome if captured else "eager")
 
 
 def predict(
@@ -149,6 +150,7 @@ def predict(
     images: Float[Tensor, "nodules slices rows columns"],
     num_classes: int,
     diameter_mm: Float[Tensor, " nodules"] | None = None,
+    micro_batch: int | None = None,
 ) -> Float[np.ndarray, "nodules classes"]:
     """Return class probabilities in eval mode.
 
@@ -157,6 +159,7 @@ def predict(
         images: Of the test nodules.
         num_classes: K.
         diameter_mm: Their diameters, which reach a method only if it declares that it reads them.
+        micro_batch: How many nodules to give it at once, where memory holds no more.
 
     Raises:
         TrainingFailed: Not a row per image and a column per class; or a probability is not finite, or a row does
@@ -169,7 +172,7 @@ def predict(
             raise TrainingFailed(f"{type(method).__name__} reads every nodule's diameter, and none was given")
         read.append(diameter_mm)
     with torch.no_grad():
-        split = (torch.split(tensor, _EVAL_BATCH) for tensor in read)
+        split = (torch.split(tensor, micro_batch or _EVAL_BATCH) for tensor in read)
         parts = [method.predict_proba(*part) for part in zip(*split, strict=True)]
     return checked(torch.cat(parts).cpu().double().numpy(), len(images), num_classes)
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmark.contracts import Task
+from methods._precision import mixed_precision
 
 _OUTPUT_STRIDES = {"deep": 16, "pooled": 8}  # as timm counts them: its own stem has stride 4
 
@@ -54,10 +55,9 @@ class Encoder(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch slices rows columns"]
     ) -> Float[Tensor, "batch features height width"]:
-        """Return the last feature map, [batch, width, 4, 4] for 32x32 images."""
+        """Return the last feature map, [batch, width, 4, 4] for 32x32 images, in float32 on every device."""
         first = (images.shape[1] - self.slices) // 2
-        features: Tensor = self.net(images[:, first : first + self.slices])
-        return features
+        return mixed_precision(self.net, images[:, first : first + self.slices])
 
     def pooled(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch features"]:
         """Return the feature map's spatial mean."""

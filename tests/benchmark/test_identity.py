@@ -184,13 +184,13 @@ REFERENCE_KEYS = {"majority", "log_diameter", "ratings_forest"}
 
 
 @pytest.mark.parametrize(
-    "file", [f"benchmark/{name}" for name in ("trainer.py", "batches.py", "contracts/methods.py", "contracts/tasks.py")]
+    "name", ["trainer.py", "step.py", "graphs.py", "batches.py", "contracts/methods.py", "contracts/tasks.py"]
 )
-def test_changed_training_code_is_another_key_for_every_method(checkout, file):
-    assert changed_rows(checkout, file, "\nchanged = 1\n") == methods.ROWS.keys()
+def test_changed_training_code_is_another_key_for_every_method(checkout, name):
+    assert changed_rows(checkout, f"benchmark/{name}", "\nchanged = 1\n") == methods.ROWS.keys()
 
 
-@pytest.mark.parametrize("file", ["benchmark/runner.py", "benchmark/contracts/folds.py"])
+@pytest.mark.parametrize("file", ["benchmark/runner.py", "benchmark/memory.py", "benchmark/contracts/folds.py"])
 def test_what_hands_fold_data_on_is_in_every_key(checkout, file):
     assert changed_rows(checkout, file, "\nchanged = 1\n") == methods.ROWS.keys() | REFERENCE_KEYS
 

@@ -34,9 +34,9 @@ class Planted:
 TRAINER, TABLES = ("tests/benchmark/test_trainer.py",), ("tests/benchmark/test_tables.py",)
 BATCHES, STATISTICS = ("tests/benchmark/test_batches.py",), ("tests/benchmark/test_statistics.py",)
 PLANTED = (
-    Planted("no momentum", "benchmark/trainer.py", "momentum=recipe.momentum", "momentum=0.5", TRAINER),
-    Planted("no weight decay", "benchmark/trainer.py", "weight_decay=recipe.weight_decay", "weight_decay=0.0", TRAINER),
-    Planted("no schedule", "benchmark/trainer.py", "            schedule.step()\n", "", TRAINER),
+    Planted("no momentum", "benchmark/step.py", "momentum=recipe.momentum", "momentum=0.5", TRAINER),
+    Planted("no weight decay", "benchmark/step.py", "weight_decay=recipe.weight_decay", "weight_decay=0.0", TRAINER),
+    Planted("no schedule", "benchmark/step.py", 'group["lr"] = rate * factor', 'group["lr"] = rate', TRAINER),
     Planted("no seed", "benchmark/trainer.py", ".manual_seed(seed)", ".manual_seed(0)", TRAINER),
     Planted("averaged weights predict nothing", "benchmark/trainer.py", "        average.take()\n", "", TRAINER),
     Planted(
