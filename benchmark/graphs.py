@@ -94,9 +94,9 @@ class Captured:
         return f"eager, not captured: {self.reason}" if self.reason else "captured" if self._replay else "eager"
 
     def begin_epoch(self) -> None:
-        """Give up a recording that froze what has changed since; to be called in training mode."""
+        """Give up a recording that froze what has changed since, and begin again; to be called in training mode."""
         if self._replay is not None and frozen(self.step.method) != self._frozen:
-            self._replay = None
+            self._replay, self._rehearsed = None, 0
 
     def _rehearse(self, batch: Batch) -> None:
         before = frozen(self.step.method)

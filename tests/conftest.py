@@ -1,6 +1,7 @@
 import os
 
 import pytest
+import torch
 from hypothesis import settings
 
 # Anyone's run looks for new counterexamples; CI repeats the same ones, so that a commit stands or falls by itself.
@@ -13,3 +14,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-windows", action="store_true", help="cut every window of 5 to 20 patients, not 500 of them (minutes)"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a card, with the reason, where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and this machine has none"))

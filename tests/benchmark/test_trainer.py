@@ -65,7 +65,7 @@ def data(n: int = 20) -> Batch:
 def fitted(seed: int = 1, recipe: Recipe = RECIPE) -> tuple[Linear, list[dict[str, float]]]:
     torch.manual_seed(0)
     method = Linear()
-    return method, fit(method, data(), recipe, seed)
+    return method, fit(method, data(), recipe, seed).history
 
 
 def path_by_hand(recipe: Recipe, decay: float, steps: int, start: float = 2.0) -> list[float]:
@@ -158,7 +158,7 @@ class Frozen(nn.BatchNorm1d):
 def normalised(ema: float, nodules: int = 300) -> tuple[Normalised, list[dict[str, float]]]:
     torch.manual_seed(0)
     method = Normalised()
-    return method, fit(method, data(nodules), Recipe(epochs=2, batch_size=50, lr=0.1, ema=ema), seed=1)
+    return method, fit(method, data(nodules), Recipe(epochs=2, batch_size=50, lr=0.1, ema=ema), seed=1).history
 
 
 def test_batch_normalisations_follow_the_averaged_weights_in_one_pass_of_equal_batches():
@@ -209,6 +209,45 @@ def test_the_learning_rate_rises_linearly_and_falls_as_half_a_cosine():
     assert learning_rate_factor(0, 100, 0.0) == 1.0
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_with_less_memory_nothing_meets_more_than_a_micro_batch_and_the_weights_are_the_same(ema):
+    met = []
+
+    class Watched(Linear):
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            met.append(len(batch))
+            return super().loss(batch)
+
+        def after_epoch(self, batches: Iterable[Batch]) -> None:
+            super().after_epoch(part for part in batches if met.append(len(part)) is None)
+
+    recipe = Recipe(epochs=2, batch_size=8, lr=0.1, ema=ema)
+    torch.manual_seed(0)
+    watched = Watched()
+    fit(watched, data(), recipe, 1, micro_batch=3)
+    torch.testing.assert_close(watched.head.weight, fitted(1, recipe)[0].head.weight)
+    assert max(met) == 3 and watched.epochs_seen == [20] * (3 if ema else 2)
+
+
+def test_statistics_are_made_of_micro_batches_where_memory_holds_no_more():
+    torch.manual_seed(0)
+    method = Normalised()
+    fit(method, data(20), Recipe(epochs=1, batch_size=10, ema=0.5), seed=1, micro_batch=5)
+    assert method.norm.num_batches_tracked == 4
+
+
+def test_a_prediction_takes_as_many_nodules_at_once_as_it_is_told():
+    met = []
+
+    class Watched(Linear):
+        def predict_proba(self, images: Tensor) -> Tensor:
+            met.append(len(images))
+            return super().predict_proba(images)
+
+    assert np.allclose(predict(Watched(), data().images, 2, micro_batch=8).sum(axis=1), 1)
+    assert met == [8, 8, 4]
+
+
 def test_the_history_is_the_mean_of_every_term_by_epoch():
     class Counting(Slope):
         shown = 0
@@ -218,7 +257,7 @@ def test_the_history_is_the_mean_of_every_term_by_epoch():
             return {"shown": self.shown + 0 * self.decayed, "half": 0.5 + 0 * self.spared}
 
     method = Counting()
-    history = fit(method, data(20), Recipe(epochs=2, batch_size=8), seed=1)
+    history = fit(method, data(20), Recipe(epochs=2, batch_size=8), seed=1).history
     assert history == [{"shown": 1.5, "half": 0.5}, {"shown": 3.5, "half": 0.5}]
 
 

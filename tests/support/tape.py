@@ -55,12 +55,13 @@ class Tapes:
         return self.waits
 
     def record(self, work: Work) -> Work:
-        kept = [(tensor, tensor.detach().clone()) for tensor in self.state()]
+        kept, drawn = [(tensor, tensor.detach().clone()) for tensor in self.state()], torch.get_rng_state()
         tape = Tape()
         try:
             with tape:
                 work()
         finally:
+            torch.set_rng_state(drawn)
             with torch.no_grad():
                 for tensor, before in kept:
                     tensor.detach().copy_(before)
