@@ -4,7 +4,6 @@ A CUDA error ends the context of the process that met it, so nothing more can be
 may well go on with the same card. A card that is gone answers no new process either.
 """
 
-import os
 import re
 import zlib
 from collections.abc import Callable
@@ -19,12 +18,14 @@ class Unfit(Exception):
     """This worker cannot do this job nor any other; another may. Says why.
 
     Attributes:
+        reason: Why.
         worker: Its address.
+        replaceable: Whether another process in its place may do better.
     """
 
-    def __init__(self, reason: str, worker: str) -> None:
-        super().__init__(reason, worker)  # all arguments, so that it can travel
-        self.reason, self.worker = reason, worker
+    def __init__(self, reason: str, worker: str, replaceable: bool) -> None:
+        super().__init__(reason, worker, replaceable)  # all arguments, so that it can travel
+        self.reason, self.worker, self.replaceable = reason, worker, replaceable
 
 
 _ANSWERED: set[str] = set()  # devices that this process has worked on
@@ -66,11 +67,9 @@ def touch(device: torch.device) -> None:
 def answering(device: torch.device, touch: Callable[[torch.device], None] = touch) -> torch.device:
     """Return the device if it answers this process.
 
-    Where it has answered before, the process has lost it by an error of an earlier fit: a worker then ends itself, for
-    dask to put a fresh one in its place and ask for the job again.
-
     Raises:
-        Unfit: It does not answer this fresh worker.
+        Unfit: It does not answer this worker. Where it has answered before, an error of an earlier fit may have lost
+            it to this process alone, so another can take its place.
         InputError: It does not answer this process, which is no worker.
     """
     try:
@@ -84,10 +83,7 @@ def answering(device: torch.device, touch: Callable[[torch.device], None] = touc
         try:
             worker = get_worker().address
         except ValueError:
-            remedy = "what is finished is kept, the same command goes on from there; --workers 1 outlives such errors"
-            raise InputError(f"{reason}; {remedy}") from error
-        if str(device) in _ANSWERED:
-            os._exit(1)
-        raise Unfit(reason, worker) from error
+            raise InputError(f"{reason}; what is finished is kept, the same command goes on from there") from error
+        raise Unfit(reason, worker, replaceable=str(device) in _ANSWERED) from error
     _ANSWERED.add(str(device))
     return device

@@ -36,7 +36,7 @@ def execute(
 ) -> Iterator[tuple[Job, Result | None]]:
     """Yield each job with its result as it finishes; a job whose workers died ten times has the result None.
 
-    A worker that says that it is unfit is retired, and its job given to another.
+    A worker that says that it is unfit is replaced by another process or retired, and its job given to another.
 
     Args:
         work: Importable by name from every worker, as are the jobs' types.
@@ -61,17 +61,20 @@ def execute(
         futures = {client.submit(work, job, pure=False): job for job in jobs}  # one by one: dask warns of large graphs
         while futures:
             try:
+                unfit = []
                 for future in _finished(client, list(futures), scheduler, patience_s):
+                    job = futures.pop(future)
                     try:
                         result = future.result()
                     except KilledWorker:
                         result = None
-                    except Unfit as unfit:
-                        _retire(client, unfit)
-                        job = futures.pop(future)
-                        futures[client.submit(work, job, pure=False)] = job
+                    except Unfit as refusal:
+                        unfit.append((job, refusal))
                         continue
-                    yield futures.pop(future), result
+                    yield job, result
+                for job, why in unfit:  # last: a worker that goes takes the results along that it still holds
+                    _replace(client, why)
+                    futures[client.submit(work, job, pure=False)] = job
             except (CancelledError, CommClosedError) as error:
                 raise _lost(scheduler) from error
 
@@ -99,16 +102,18 @@ def _finished(client: "Client", futures: "Futures", scheduler: str | None, patie
             )
 
 
-def _retire(client: "Client", unfit: Unfit) -> None:
-    """Take an unfit worker out, so that it is neither restarted nor asked again.
+def _replace(client: "Client", unfit: Unfit) -> None:
+    """Put a fresh process in an unfit worker's place, or take it out, so that it is neither restarted nor asked again.
 
     Raises:
         InputError: It was the last.
     """
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    if not workers.keys() - {unfit.worker}:
+    if unfit.worker in workers and unfit.replaceable:
+        client.restart_workers([unfit.worker], raise_for_error=False)
+    elif workers.keys() == {unfit.worker}:
         raise InputError(f"{unfit.reason}, and no other worker is left; what is finished is kept")
-    if unfit.worker in workers:
+    elif unfit.worker in workers:
         client.retire_workers([unfit.worker])
 
 

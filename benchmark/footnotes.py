@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from benchmark.tables import Table
 
 READS_DIAMETER = "reads the diameter that the radiologists' outlines give, of the test nodules too"
+MICRO_BATCH = (
+    "nodules at once, since memory held no whole batch; gradients add up to the batch's, but batch normalisation, and "
+    "losses that are no plain mean over a batch, see so few"
+)
 
 
 def footnotes(table: Table) -> list[str]:
@@ -20,6 +24,10 @@ def footnotes(table: Table) -> list[str]:
             if absent := sorted(set(range(table.folds)) - {record.spec.fold for record in records}):
                 which = _folds(absent) if len(absent) < table.folds else "every fold"
                 notes.append(f"{line.title} on {titles}: {which} still to be made")
+            short = [r for r in records if r.status == "done" and r.metadata.micro_batch]
+            for size in dict.fromkeys(r.metadata.micro_batch for r in short):
+                which = _folds(sorted({r.spec.fold for r in short if r.metadata.micro_batch == size}))
+                notes.append(f"{line.title} on {titles}: {which} trained with {size} {MICRO_BATCH}")
             missed = [r for r in records if r.status != "done"]
             for reason in dict.fromkeys(r.reason for r in missed):
                 folds = sorted({r.spec.fold for r in missed if r.reason == reason})

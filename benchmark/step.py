@@ -52,7 +52,9 @@ class Step:
             for group in groups:
                 group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
                 if recipe.momentum:  # the fused kernel wants all of them or none, and gradients may come later
-                    buffers = {p: {"momentum_buffer": torch.zeros_like(p, requires_grad=False)} for p in group["params"]}
+                    buffers = {
+                        p: {"momentum_buffer": torch.zeros_like(p, requires_grad=False)} for p in group["params"]
+                    }
                     self.optimiser.state.update(buffers)
         self._totals: dict[str, Tensor] = {}
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import torch
 
 from benchmark.contracts import InputError
-from benchmark.executor import execute, turn_of, worker_device
+from benchmark.devices import Unfit, answering
+from benchmark.executor import execute
 from benchmark.experiment import Job
 from benchmark.identity import ROOT
 
@@ -188,18 +189,47 @@ def test_a_configuration_that_cannot_be_read_is_said_so_with_the_way_out(tmp_pat
     assert "InputError: dask does not start (" in done.stderr and "--workers 0 does without dask" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "device"), [(0, "cuda:0"), (1, "cuda:1"), (2, "cuda:2"), (3, "cuda:0"), ("1", "cuda:1")]
-)
-def test_local_workers_share_cards_out_by_their_number(monkeypatch, name, device):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
-    monkeypatch.setattr("distributed.get_worker", lambda: SimpleNamespace(name=name))
-    assert worker_device("cuda") == device
-    assert worker_device("cuda:2") == "cuda:2" and worker_device("cpu") == "cpu"
+def unfit_where(job: tuple[str, Path]) -> str:
+    """Refuse on the worker of that name; count there how often it was asked."""
+    from distributed import get_worker
+
+    name, asked = job
+    worker = get_worker()
+    if str(worker.name) == name:
+        asked.write_text(asked.read_text() + "x" if asked.exists() else "x")
+        raise Unfit("the device cuda:0 does not answer (gone)", worker.address, replaceable=False)
+    time.sleep(0.2)
+    return str(worker.name)
 
 
-def test_two_local_workers_have_two_cards_and_outside_a_worker_there_is_no_sharing(monkeypatch):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert worker_device("cuda") == "cuda"
-    assert {turn_of(name) % 2 for name in (0, 1)} == {0, 1}
-    assert turn_of("tcp://10.0.0.1:1234") == turn_of("tcp://10.0.0.1:1234")
+def test_an_unfit_worker_is_retired_and_its_jobs_are_done_by_another(tmp_path):
+    jobs = [("0", tmp_path / "asked")] * 8
+    done = [result for _, result in execute(unfit_where, jobs, workers=2)]
+    assert done == ["1"] * 8 and 1 <= len((tmp_path / "asked").read_text()) < 8
+
+
+def test_where_every_worker_is_unfit_the_reason_ends_the_run(tmp_path):
+    with pytest.raises(InputError, match=r"cuda:0 does not answer \(gone\), and no other worker is left; what is"):
+        list(execute(unfit_where, [("0", tmp_path / "asked")], workers=1))
+
+
+def lose_the_device(job: tuple[Path, int]) -> str:
+    """Answer, then meet a device that is lost to this process, until the process is another."""
+    folder, number = job
+
+    def touch(device: torch.device) -> None:
+        if (folder / str(os.getpid())).exists():
+            raise RuntimeError("CUDA error: unspecified launch failure")
+
+    answering(torch.device("cpu"), touch)
+    if number == 1 and not (folder / "lost").exists():
+        (folder / "lost").touch()
+        (folder / str(os.getpid())).touch()
+        return "failed"
+    return "done"
+
+
+def test_a_process_that_lost_its_device_is_replaced_and_fails_no_other_job(tmp_path):
+    jobs = [(tmp_path, number) for number in range(4)]
+    done = dict(execute(lose_the_device, jobs, workers=1))
+    assert [done[job] for job in jobs] == ["done", "failed", "done", "done"]

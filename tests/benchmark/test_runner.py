@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmark import runner
-from benchmark.contracts import FoldData, InputError, Row, Task, Unsupported
+from benchmark.contracts import Batch, FoldData, InputError, Row, Task, Unsupported
 from benchmark.identity import fit_key
 from benchmark.records import FitRecord, FitSpec
 from benchmark.runner import Setup, deterministic, run_fit, seed_of
@@ -281,3 +281,41 @@ def test_training_is_deterministic_before_anything_is_drawn(train, monkeypatch):
     monkeypatch.setattr(nn.Linear, "reset_parameters", lambda self: order.append("drawn"))
     train()
     assert order == ["deterministic", "drawn"]
+
+
+class Large(Linear):
+    """Needs memory for every nodule that it meets at once, and has it for three."""
+
+    holds = 3
+
+    def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        if len(batch) > self.holds:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {len(batch)}.00 GiB.")
+        return super().loss(batch)
+
+
+class TooLarge(Large):
+    holds = 1
+
+
+def test_a_fit_that_memory_does_not_hold_is_made_with_fewer_nodules_at_once_and_says_so(run, train, data):
+    large = run_fit(run, SPEC, replace(LINEAR, make=Large), data, Setup(PRESET, CPU, "large"))
+    assert (large.status, large.metadata.micro_batch) == ("done", 2) and run.read(SPEC).metadata.micro_batch == 2
+    run.path(SPEC).unlink()
+    whole = train()
+    assert whole.metadata.micro_batch is None and whole.metadata.step == "eager"
+    np.testing.assert_allclose(large.proba, whole.proba, atol=1e-6)  # its start and its batches are the same
+
+
+def test_a_fit_that_memory_does_not_hold_at_all_fails_with_what_it_needed(run, data):
+    record = run_fit(run, SPEC, replace(LINEAR, make=TooLarge), data, Setup(PRESET, CPU, "large"))
+    needed = "out of memory even with 2 nodules at once: CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert (record.status, record.reason) == ("failed", f"TrainingFailed: {needed}")
+
+
+def test_a_device_that_disappears_fails_its_fit_with_the_reason(run, train, data, monkeypatch):
+    def lost(*_):
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCUDA kernel errors might be ...")
+
+    monkeypatch.setattr(runner, "fit", lost)
+    assert train().reason == run.read(SPEC).reason == "AcceleratorError: CUDA error: unspecified launch failure"

@@ -260,6 +260,19 @@ def test_a_footnote_names_all_folds_of_a_reason_once_and_all_tables_that_it_spoi
     ]
 
 
+def test_folds_that_were_trained_with_fewer_nodules_at_once_are_a_footnote():
+    short = line("ce", [6] * 5)
+    for fold, size in ((3, 16), (1, 16), (2, 8)):
+        one = short.records["three"][fold]
+        short.records["three"][fold] = replace(one, metadata=replace(one.metadata, micro_batch=size))
+    notes = footnotes(table([short], [OPEN_A]))
+    assert [note.partition(", since")[0] for note in notes] == [
+        "CE on LIDC-A: folds 1, 3 trained with 16 nodules at once",
+        "CE on LIDC-A: fold 2 trained with 8 nodules at once",
+    ]
+    assert all("batch normalisation" in note and "no plain mean over a batch" in note for note in notes)
+
+
 def test_a_dash_and_a_smaller_n_are_explained():
     part = Line(row_of("part"), "Part", {"three": fits("part", [6, 6, 6])})
     none = Line(row_of("none"), "None", {})
