@@ -41,7 +41,7 @@ def with_less_memory(attempt: Callable[[int | None], Result], batch_size: int) -
             if not ran_out(error):
                 raise
             fewer = -(-at_once // 2)
-            if at_once <= LEAST or fewer < LEAST:
+            if fewer < LEAST:
                 needed = (str(error).splitlines() or [""])[0]
                 raise TrainingFailed(f"out of memory even with {at_once} nodules at once: {needed}") from error
         at_once = fewer

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 import methods
 from benchmark import plugins, references
@@ -360,6 +361,18 @@ def test_a_job_loads_its_plugins_before_it_unpacks_the_rest(experiment, tmp_path
     job = Job((plugin,), spec, fit_key(IDENTITY, row), pickle.dumps(content))
     monkeypatch.delitem(sys.modules, name)  # as in a fresh worker
     assert job.run() == "done"
+
+
+def test_a_fit_begins_on_a_device_that_answers_and_a_reference_needs_none(experiment, monkeypatch):
+    def silent(device: torch.device) -> None:
+        raise InputError(f"{device} does not answer")
+
+    monkeypatch.setattr("benchmark.job.answering", silent)
+    reference, fit = (next(s for s in experiment.specs if s.method == key) for key in ("majority", "linear"))
+    train(experiment, [reference])
+    with pytest.raises(InputError, match="cpu does not answer"):
+        train(experiment, [fit])
+    assert experiment.run.read(reference).status == "done" and experiment.run.read(fit) is None
 
 
 def test_the_command_line_may_ask_for_a_variant_of_a_builtin_row():

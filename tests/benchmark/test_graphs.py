@@ -1,12 +1,15 @@
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark import graphs
 from benchmark.contracts import Batch, Method
 from benchmark.graphs import REHEARSALS, Captured, CudaGraphs, first_cause
 from benchmark.recipe import Recipe
@@ -154,6 +157,71 @@ def test_a_training_too_short_to_be_captured_is_eager():
 
 def test_the_first_cause_is_at_the_bottom_of_the_chain():
     assert first_cause(RuntimeError("alone")) == "RuntimeError: alone" and first_cause(KeyError()) == "KeyError: "
+
+
+class FakeCard:
+    """Stands in for `torch.cuda` where there is no card: remembers what was asked of it, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.mode: int | str = 0
+
+    def Stream(self, device: torch.device) -> SimpleNamespace:
+        return SimpleNamespace(device=device, wait_stream=lambda other: self.asked.append("aside waits"))
+
+    def current_stream(self, device: torch.device) -> SimpleNamespace:
+        return SimpleNamespace(wait_stream=lambda other: self.asked.append("main waits"))
+
+    def stream(self, stream: SimpleNamespace) -> nullcontext:
+        return nullcontext()
+
+    def get_sync_debug_mode(self) -> int | str:
+        return self.mode
+
+    def set_sync_debug_mode(self, mode: int | str) -> None:
+        self.mode = mode
+
+    def CUDAGraph(self) -> SimpleNamespace:
+        return SimpleNamespace(replay=lambda: self.asked.append("replayed"))
+
+    def graph(self, graph: SimpleNamespace, stream: SimpleNamespace) -> nullcontext:
+        self.asked.append("captures")
+        return nullcontext()
+
+
+@pytest.fixture
+def card(monkeypatch) -> FakeCard:
+    card = FakeCard()
+    monkeypatch.setattr(graphs, "torch", SimpleNamespace(cuda=card))
+    return card
+
+
+def test_a_rehearsal_names_the_line_that_waits_and_passes_other_warnings_on(card):
+    def work() -> None:
+        card.asked.append(f"works, mode {card.mode}")
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+
+    with pytest.warns(UserWarning, match="something else") as passed_on:
+        reason = CudaGraphs(torch.device("cuda")).rehearse(work)
+    assert re.fullmatch(r".*test_graphs\.py:\d+ waits for the device", reason)
+    assert len(passed_on) == 1 and card.asked == ["aside waits", "works, mode warn", "main waits"]
+    assert CudaGraphs(torch.device("cuda")).rehearse(lambda: None) == "" and card.mode == 0
+
+
+def test_a_rehearsal_that_breaks_leaves_no_watch_behind(card):
+    def work() -> None:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        CudaGraphs(torch.device("cuda")).rehearse(work)
+    assert card.mode == 0
+
+
+def test_recording_gives_the_replay_of_what_was_captured(card):
+    replay = CudaGraphs(torch.device("cuda")).record(lambda: card.asked.append("works"))
+    replay(), replay()
+    assert card.asked == ["captures", "works", "replayed", "replayed"]
 
 
 @pytest.mark.gpu

@@ -10,7 +10,7 @@ from benchmark import runner
 from benchmark.contracts import Batch, FoldData, InputError, Row, Task, Unsupported
 from benchmark.identity import fit_key
 from benchmark.records import FitRecord, FitSpec
-from benchmark.runner import Setup, deterministic, run_fit, seed_of
+from benchmark.runner import Setup, deterministic, run_fit, seed_of, task_of, to_device
 from benchmark.trainer import fit
 from fakes import LINEAR, PRESET, Linear, Opened, make_batch
 
@@ -259,10 +259,12 @@ def test_a_process_repeats_itself(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     threads = torch.get_num_threads()
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = True, False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     try:
         deterministic()
         assert torch.get_num_threads() == 1 and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
         assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
     finally:
         torch.set_num_threads(threads)
 
@@ -293,6 +295,11 @@ class Large(Linear):
             raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {len(batch)}.00 GiB.")
         return super().loss(batch)
 
+    def predict_proba(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().predict_proba(images)
+
 
 class TooLarge(Large):
     holds = 1
@@ -319,3 +326,12 @@ def test_a_device_that_disappears_fails_its_fit_with_the_reason(run, train, data
 
     monkeypatch.setattr(runner, "fit", lost)
     assert train().reason == run.read(SPEC).reason == "AcceleratorError: CUDA error: unspecified launch failure"
+
+
+@pytest.mark.gpu
+def test_on_a_card_convolutions_have_their_channels_last(data):
+    for device, layout in (("cuda", torch.channels_last), ("cpu", torch.contiguous_format)):
+        method = Linear(task_of(data, PRESET))
+        method.convolution = nn.Conv2d(4, 8, 3)
+        weight = to_device(method, torch.device(device)).convolution.weight
+        assert weight.device.type == device and weight.is_contiguous(memory_format=layout)
