@@ -37,7 +37,7 @@ def test_with_equal_weights_and_no_choice_of_units_it_is_corf_bit_for_bit(leaf):
     method = always_one(built(group=1, leaf=leaf))
     torch.manual_seed(0)
     corf = OrdinalForest(TASK, leaf=leaf)
-    histories = [fit(one, a_batch(), RECIPE, seed=1) for one in (method, corf)]
+    histories = [fit(one, a_batch(), RECIPE, seed=1).history for one in (method, corf)]
     assert [epoch["forest"] for epoch in histories[0]] == [epoch["forest"] for epoch in histories[1]]
     state = method.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in corf.state_dict().items())
