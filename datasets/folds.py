@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 
@@ -186,6 +186,7 @@ def fold_data(
     Raises:
         InputError: As `store.load`.
     """
+    stamp = store.stamp_of(file)  # before the file is checked: one that changes meanwhile is checked again by workers
     cohort = store.open_once(file)
     made = {}
     for label_set in label_sets:
@@ -195,7 +196,7 @@ def fold_data(
             made[label_set, number] = FoldData(
                 cohort_file=file,
                 cohort_hash=cohort.content_hash,
-                open=store.open_once,
+                open=partial(store.open_once, verified=stamp),
                 label_set=label_set,
                 class_names=LABEL_SETS[label_set],
                 train=train,

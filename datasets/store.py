@@ -1,20 +1,27 @@
-"""Store: a cohort in one file that knows its own hash, and the cohort as a table."""
+"""Store: a cohort in one file that knows its own hash, and the cohort as a table.
+
+The file is an uncompressed .npz. Its voxels stay in it: they are mapped into memory, so that a process holds of them
+only what it has just read, however many there are.
+"""
 
 import csv
 import hashlib
 import io
 import json
 import math
+import struct
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import get_type_hints
+from typing import IO, NamedTuple, get_type_hints
+from zipfile import ZIP_STORED, ZipInfo
 
 import msgspec
 import numpy as np
 from jaxtyping import Int
+from numpy.lib import format as npy
 
-from benchmark.contracts import Cohort, InputError
+from benchmark.contracts import Cohort, InputError, Volumes
 from benchmark.files import replacing, write_atomically
 from datasets.protocols import LABEL_SETS, labels
 
@@ -48,42 +55,102 @@ def write(cohort: Cohort, path: Path) -> None:
         np.savez(file, allow_pickle=False, **arrays, meta=meta)
 
 
+class Stamp(NamedTuple):
+    """What the system says of a file that was not written to since.
+
+    Attributes:
+        size: In bytes.
+        modified_ns: When it was last written to.
+    """
+
+    size: int
+    modified_ns: int
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return the stamp of a prepared file.
+
+    Raises:
+        InputError: The file is missing.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no prepared cohort {path}: give another file, or leave --cohort out to prepare one")
+    status = path.stat()
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
 def load(path: Path) -> Cohort:
-    """Read a prepared file and check it against its content hash.
+    """Open a prepared file and check all of it against its content hash, voxels included.
 
     Raises:
         InputError: The file is missing, is no prepared cohort, or is damaged.
     """
-    if not path.is_file():
-        raise InputError(f"there is no prepared cohort {path}: give another file, or leave --cohort out to prepare one")
+    stamp_of(path)
+    return _verified(_opened(path), path)
+
+
+def open_once(path: Path, verified: Stamp | None = None) -> Cohort:
+    """Do as `load`, once per process: the same file gives the same object.
+
+    Args:
+        path: The prepared file.
+        verified: Its stamp when another process had checked it. While that is its stamp, its voxels are not read again.
+
+    Raises:
+        InputError: As `load`.
+    """
+    now = stamp_of(path)
+    return _mapped_once(path, now) if now == verified else _verified_once(path, now)
+
+
+@lru_cache(maxsize=1)
+def _mapped_once(path: Path, stamp: Stamp) -> Cohort:
+    return _opened(path)
+
+
+@lru_cache(maxsize=1)
+def _verified_once(path: Path, stamp: Stamp) -> Cohort:
+    return _verified(_mapped_once(path, stamp), path)
+
+
+def _verified(cohort: Cohort, path: Path) -> Cohort:
+    if content_hash(cohort) != cohort.content_hash:
+        raise InputError(f"the prepared cohort {path} does not match its own hash: {_INSTEAD}")
+    return cohort
+
+
+def _opened(path: Path) -> Cohort:
+    """Read all but the voxels, which are mapped."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"]))
             if meta.pop("format") != FORMAT:
                 raise InputError(f"the prepared cohort {path} is written in another format: {_INSTEAD}")
-            arrays = {name: stored[name] for name in ARRAYS}
+            arrays = {name: stored[name] for name in ARRAYS if name != "volumes"}
+            arrays["volumes"] = _map(file, stored.zip.getinfo("volumes.npy"))
         types = get_type_hints(Cohort)
-        cohort = Cohort(**arrays, **{name: msgspec.convert(value, types[name]) for name, value in meta.items()})
-        whole = content_hash(cohort) == cohort.content_hash
+        return Cohort(**arrays, **{name: msgspec.convert(value, types[name]) for name, value in meta.items()})
     except InputError:
         raise
     except Exception as error:  # damage can surface in any layer below
         raise InputError(
             f"{path} is no prepared cohort, or a damaged one ({type(error).__name__}): {_INSTEAD}"
         ) from error
-    if not whole:
-        raise InputError(f"the prepared cohort {path} does not match its own hash: {_INSTEAD}")
-    return cohort
 
 
-@lru_cache(maxsize=1)
-def open_once(path: Path) -> Cohort:
-    """Do as `load`, once per process: the same file gives the same object.
+def _map(file: IO[bytes], member: ZipInfo) -> Volumes:
+    """Map an array of a .npz, which numpy itself would read: behind a zip's local header lies an .npy file.
 
     Raises:
-        InputError: As `load`.
+        ValueError: It is compressed, or no array of int16 in C order, or reaches beyond the file.
     """
-    return load(path)
+    file.seek(member.header_offset + 26)
+    file.seek(sum(struct.unpack("<HH", file.read(4))), io.SEEK_CUR)  # the member's name, and what else zip says of it
+    version = npy.read_magic(file)
+    shape, by_column, kind = npy.read_array_header_1_0(file)
+    if member.compress_type != ZIP_STORED or version != (1, 0) or by_column or kind != np.int16:
+        raise ValueError("its voxels cannot be mapped")
+    return np.memmap(file, kind, "r", file.tell(), shape)
 
 
 def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> None:

@@ -166,7 +166,8 @@ class Cohort:
         collection: Title of the collection.
         source: Where the voxels come from.
         note: What they are, in one sentence.
-        volumes: Crops in Hounsfield units, axes (nodule, slice, row, column).
+        volumes: Crops in Hounsfield units, axes (nodule, slice, row, column); of a prepared cohort a read-only map of
+            its file, which may be larger than memory: take the rows that are needed, when they are.
         nodule_ids: Unique, stable between machines.
         scan_ids: Series instance UIDs, or empty.
         patient_ids: The unit that folds keep together.

@@ -272,6 +272,7 @@ def test_fold_data_travels_and_opens_the_cohort_once(file):
     twin = pickle.loads(pickle.dumps(data))
     assert len(pickle.dumps(data)) < 10_000  # a description, not the voxels
     assert twin.cohort() is store.open_once(file) and twin.cohort().content_hash == data.cohort_hash
+    assert twin.open.keywords == {"verified": store.stamp_of(file)}  # so that no worker hashes all voxels again
 
 
 # The collection's own nodules, which take seconds to read, come last.
