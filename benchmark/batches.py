@@ -1,78 +1,163 @@
-"""From voxels to training batches, on the device: intensities, and the shuffled, augmented batches of an epoch.
+"""The nodules of a fit as a trainer sees them, and the shuffled, augmented batches of an epoch.
 
-The whole training set lives on the device, and augmentation is a few tensor operations there: no loader processes.
-All chance comes from one CPU generator, so the order of nodules and their turns do not depend on the device.
+Augmentation is a few tensor operations on the device, whatever the batch: no loader processes, and nothing that makes
+the host wait. All chance comes from one CPU generator, so the order of nodules and their turns do not depend on the
+device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int16
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from benchmark.contracts import Batch, Cohort
 from benchmark.recipe import Recipe
+from benchmark.voxels import Voxels, moved, to_images
 
 _TURNS = 16  # the mirror images and quarter turns that keep a square stack of square slices a stack of slices
 
 
-def to_images(
-    volumes: Int16[np.ndarray, "nodules slices rows columns"], window_hu: tuple[float, float], device: torch.device
-) -> Float[Tensor, "nodules slices rows columns"]:
-    """Map Hounsfield units linearly to [0, 1] over the window, clipped at both ends."""
-    low, high = window_hu
-    images = torch.from_numpy(volumes).to(device, torch.float32)
-    return images.sub_(low).div_(high - low).clamp_(0, 1)
+@runtime_checkable
+class Nodules(Protocol):
+    """What rows can be taken from: a batch, which has its images, or a part of a cohort, which makes them."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices, on the device of every batch."""
+
+    @property
+    def home(self) -> torch.device:
+        """Where row numbers are looked up; others are moved there first."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | Int[Tensor, " rows"], /) -> Batch:
+        """Return some of the rows."""
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Yield consecutive batches of at most `size` rows."""
 
 
-def batch_of(
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some nodules of a cohort, whose images are made when they are asked for.
+
+    Attributes:
+        voxels: Of the whole cohort.
+        rows: Of the cohort, where its voxels are looked up.
+        window_hu: Hounsfield units that become intensity 0 and 1.
+        labels: Class indices; like all below on the device, as `Batch` has them.
+        attributes: Mean ratings.
+        trusted: Which of them can be relied on.
+        malignancy: Each reader's malignancy score.
+        diameter_mm: Equivalent diameter.
+    """
+
+    voxels: Voxels
+    rows: Int[Tensor, " nodules"]
+    window_hu: tuple[float, float]
+    labels: Int[Tensor, " nodules"]
+    attributes: Float[Tensor, "nodules attributes"]
+    trusted: Bool[Tensor, "nodules attributes"]
+    malignancy: Float[Tensor, "nodules readers"]
+    diameter_mm: Float[Tensor, " nodules"]
+
+    @property
+    def home(self) -> torch.device:
+        """Where voxels are looked up: the device, or the CPU where they are read from a map."""
+        return self.rows.device
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: slice | Int[Tensor, " rows"]) -> Batch:
+        """Return some of the rows."""
+        here = rows if isinstance(rows, slice) else rows.to(self.home)
+        there = rows if isinstance(rows, slice) else moved(rows, self.labels.device)
+        columns = (self.labels, self.attributes, self.trusted, self.malignancy, self.diameter_mm)
+        images = to_images(self.voxels[self.rows[here]], self.window_hu)
+        return Batch(images, *(column[there] for column in columns))
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Yield consecutive batches of at most `size` rows."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+
+def part_of(
     cohort: Cohort,
+    voxels: Voxels,
     rows: Int[np.ndarray, " rows"],
     labels: Int[np.ndarray, " rows"],
     window_hu: tuple[float, float],
-    device: torch.device,
-) -> Batch:
-    """Return nodules of a cohort, with their classes, as one batch on the device."""
+) -> Part:
+    """Return nodules of a cohort with their classes; only these columns are copied to the device, and no voxels."""
 
     def floats(column: np.ndarray) -> Tensor:
-        return torch.from_numpy(column[rows]).to(device, torch.float32)
+        return torch.from_numpy(column[rows]).to(voxels.device, torch.float32)
 
-    return Batch(
-        images=to_images(cohort.volumes[rows], window_hu, device),
-        labels=torch.from_numpy(labels).to(device),
+    return Part(
+        voxels=voxels,
+        rows=torch.from_numpy(rows).to(voxels.hu.device),
+        window_hu=window_hu,
+        labels=torch.from_numpy(labels).to(voxels.device),
         attributes=floats(cohort.ratings),
-        trusted=torch.from_numpy(cohort.trusted[rows]).to(device),
+        trusted=torch.from_numpy(cohort.trusted[rows]).to(voxels.device),
         malignancy=floats(cohort.reader_malignancy),
         diameter_mm=floats(cohort.diameter_mm),
     )
 
 
-def turn(images: Float[Tensor, "batch slices rows columns"], code: int) -> Float[Tensor, "batch slices rows columns"]:
-    """Apply one of the 16 turns: bits 0-2 mirror slices, rows and columns; bit 3 swaps rows and columns."""
-    mirrored = [dim for bit, dim in enumerate((1, 2, 3)) if code >> bit & 1]
-    images = images.flip(mirrored) if mirrored else images
-    return images.transpose(2, 3) if code >> 3 & 1 else images
-
-
-def epoch_batches(data: Batch, recipe: Recipe, generator: torch.Generator) -> Iterator[Batch]:
+def epoch_batches(data: Nodules, recipe: Recipe, generator: torch.Generator) -> Iterator[Batch]:
     """Yield one epoch of shuffled, augmented batches of equal size; what fills no batch is left out.
 
-    Rows within a batch are sorted by their turn.
+    A turn is a number of four bits: 0 to 2 mirror slices, rows and columns, 3 swaps rows and columns afterwards. Rows
+    within a batch are sorted by their turn.
     """
-    device = data.labels.device
-    order = torch.randperm(len(data), generator=generator)
-    codes = torch.randint(_TURNS, (len(data),), generator=generator)
     size = min(recipe.batch_size, len(data))
-    for start in range(0, len(data) - size + 1, size):
-        rows, code = order[start : start + size], codes[start : start + size]
-        if not recipe.augment:
-            yield data[rows.to(device)]
-            continue
-        code, by_turn = code.sort(stable=True)
-        rows = rows[by_turn].to(device)
-        counts = torch.bincount(code, minlength=_TURNS).tolist()
-        parts = torch.split(rows, counts)
-        turned = [turn(data.images[part], k) for k, part in enumerate(parts) if counts[k]]
-        others = [tensor[rows] for name, tensor in vars(data).items() if name != "images"]
-        yield Batch(torch.cat(turned), *others)
+    shown = len(data) // size * size
+    order = torch.randperm(len(data), generator=generator)
+    turns = torch.randint(_TURNS, (len(data),), generator=generator)
+    order, turns = order[:shown].view(-1, size), turns[:shown].view(-1, size)
+    if not recipe.augment:
+        yield from (data[rows] for rows in moved(order, data.home))
+        return
+    turns, by_turn = turns.sort(dim=1, stable=True)
+    order = order.gather(1, by_turn)
+    in_plane = one_hot(turns // 4, 4).sum(dim=1).tolist()  # of a tensor on the CPU: no device is asked
+    mirrored = moved(turns % 4, data.labels.device)
+    for rows, mirrors, counts in zip(moved(order, data.home), mirrored, in_plane, strict=True):
+        batch = data[rows]
+        yield replace(batch, images=turned(batch.images, mirrors, counts))
+
+
+def turned(
+    images: Float[Tensor, "batch slices rows columns"], mirrors: Int[Tensor, " batch"], counts: Sequence[int]
+) -> Float[Tensor, "batch slices rows columns"]:
+    """Return images each turned its own way, by a number of operations that does not depend on the turns.
+
+    Args:
+        images: Of square slices, in an order that `counts` describes.
+        mirrors: Bits 0 and 1 mirror an image's slices and rows: its lines are gathered in another order.
+        counts: How many images, from the first on, have their columns left as they are, mirrored, swapped with the
+            rows, and mirrored then swapped.
+    """
+    lines_each = images.shape[1] * images.shape[2]
+    first = torch.arange(0, len(images) * lines_each, lines_each, device=images.device)
+    lines = (first[:, None] + _lines(images.shape[1], images.shape[2], images.device)[mirrors]).flatten()
+    gathered = images.reshape(-1, images.shape[3]).index_select(0, lines).view(images.shape)
+    plain, mirrored, swapped, both = torch.split(gathered, counts)
+    return torch.cat([plain, mirrored.flip(3), swapped.mT, both.flip(3).mT])
+
+
+@lru_cache(maxsize=4)
+def _lines(slices: int, rows: int, device: torch.device) -> Int[Tensor, "4 lines"]:
+    """Return the order of an image's lines, for each value of the bits that mirror slices and rows."""
+    number = torch.arange(slices * rows, device=device).view(slices, rows)
+    return torch.stack([number, number.flip(0), number.flip(1), number.flip(0, 1)]).flatten(1)

@@ -25,7 +25,10 @@ from benchmark.plugins import PREFIX
 from benchmark.recipe import Preset, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAINING = ("batches.py", "trainer.py", "step.py", "graphs.py", "contracts/methods.py", "contracts/tasks.py")
+TRAINING = (
+    *("batches.py", "voxels.py", "trainer.py", "step.py", "graphs.py"),
+    *("contracts/methods.py", "contracts/tasks.py"),
+)
 ALWAYS = ("runner.py", "memory.py", "contracts/folds.py")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from benchmark.batches import batch_of, to_images
+from benchmark.batches import part_of
 from benchmark.contracts import FoldData, InputError, Method, Row, Task, Unsupported
 from benchmark.identity import commit, plain_settings
 from benchmark.memory import with_less_memory
@@ -17,8 +17,11 @@ from benchmark.recipe import Preset
 from benchmark.records import FitRecord, FitSpec, Metadata, Unusable, versions
 from benchmark.run import Run
 from benchmark.trainer import checked, fit, predict
+from benchmark.voxels import placed_once
 
 Proba = Float[np.ndarray, "nodules classes"]
+
+_AT_ONCE = 1024  # test images in memory, of which the trainer takes a part at a time: 134 MB
 
 
 def deterministic() -> None:
@@ -118,17 +121,18 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
     if row.reads_diameter and not np.isfinite(cohort.diameter_mm[[*data.train, *data.test]]).all():
         raise Unsupported("the collection does not give every nodule's diameter")  # seen before hours of training
     task = task_of(data, preset)
-    batch = batch_of(cohort, data.train, data.train_labels, recipe.window_hu, device)
-    diameters = torch.from_numpy(cohort.diameter_mm[data.test]).to(device, torch.float32)
+    voxels, unlabelled = placed_once(data.open, data.cohort_file, device), np.full(len(data.test), -1)
+    train = part_of(cohort, voxels, data.train, data.train_labels, recipe.window_hu)
+    test = part_of(cohort, voxels, data.test, unlabelled, recipe.window_hu)
 
     def attempt(micro_batch: int | None) -> tuple[Proba, Metadata]:
         torch.manual_seed(seed)
         method = to_device(row.build(task), device)
-        fitted = fit(method, batch, recipe, seed, micro_batch)
-        images = to_images(cohort.volumes[data.test], recipe.window_hu, device)
-        proba = predict(method, images, task.num_classes, diameters, micro_batch)
+        fitted = fit(method, train, recipe, seed, micro_batch)
+        parts = test.split(_AT_ONCE)
+        proba = [predict(method, part.images, task.num_classes, part.diameter_mm, micro_batch) for part in parts]
         made = replace(metadata, history=fitted.history, step=fitted.step, micro_batch=micro_batch)
-        return proba, replace(made, method=method.metadata())
+        return np.concatenate(proba), replace(made, method=method.metadata())
 
     return with_less_memory(attempt, min(recipe.batch_size, len(data.train)))
 

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from benchmark.batches import epoch_batches
-from benchmark.contracts import Batch, Method
+from benchmark.batches import Nodules, epoch_batches
+from benchmark.contracts import Method
 from benchmark.graphs import Captured, CudaGraphs
 from benchmark.recipe import Recipe
 from benchmark.step import Step, TrainingFailed
@@ -65,7 +65,7 @@ class WeightAverage:
                 parameter.copy_(average)
 
 
-def renormalise(method: Method, data: Batch, at_once: int = _EVAL_BATCH) -> None:
+def renormalise(method: Method, data: Nodules, at_once: int = _EVAL_BATCH) -> None:
     """Give every batch normalisation that training moves the statistics of the training set under the present weights.
 
     They are the mean over one pass in a fixed order, without augmentation, in batches of (nearly) one size. All else is
@@ -83,14 +83,14 @@ def renormalise(method: Method, data: Batch, at_once: int = _EVAL_BATCH) -> None
         norm.train()
     with torch.no_grad():
         for rows in torch.arange(len(data)).tensor_split(math.ceil(len(data) / at_once)):
-            part = data[rows.to(data.labels.device)]
+            part = data[rows.to(data.home)]
             method.predict_proba(part.images, *([part.diameter_mm] if method.reads_diameter else []))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     method.eval()
 
 
-def fit(method: Method, data: Batch, recipe: Recipe, seed: int, micro_batch: int | None = None) -> Fitted:
+def fit(method: Method, data: Nodules, recipe: Recipe, seed: int, micro_batch: int | None = None) -> Fitted:
     """Train in place, to the last epoch.
 
     With `recipe.ema` the averaged weights stand in the method at the end. Whatever follows the weights follows these:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, device
 
 Json: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None  # no recursion: msgspec reads it
 
@@ -167,6 +167,11 @@ class Batch:
     trusted: Bool[Tensor, "batch attributes"]
     malignancy: Float[Tensor, "batch readers"]
     diameter_mm: Float[Tensor, " batch"]
+
+    @property
+    def home(self) -> device:
+        """Where row numbers are looked up."""
+        return self.labels.device
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Int16
 
-from benchmark.batches import to_images
 from benchmark.contracts import Batch, Row, Task
 from benchmark.metrics import auc
 from benchmark.recipe import Preset
 from benchmark.runner import deterministic
 from benchmark.trainer import fit, predict
+from benchmark.voxels import to_images
 
 Slices = Int16[np.ndarray, "nodules rows columns"]
 Labels = Int[np.ndarray, " nodules"]
@@ -41,13 +41,13 @@ class Learner:
         """Train on slices and return the class probabilities of each set of test slices."""
         deterministic()
         torch.manual_seed(seed)
-        recipe, device = self.preset.recipe, torch.device("cpu")
+        recipe = self.preset.recipe
         names = tuple(class_names)
         task = Task(len(names), names, (), (1, *hu.shape[1:]), self.preset.encoder, self.preset.text_tower)
         method = self.row.build(task)
 
         def images(slices: Slices) -> torch.Tensor:
-            return to_images(slices[:, None], recipe.window_hu, device)
+            return to_images(torch.from_numpy(slices[:, None]), recipe.window_hu)
 
         count = len(hu)
         unknown = torch.full((count,), torch.nan)

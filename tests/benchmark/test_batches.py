@@ -3,11 +3,15 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmark.batches import batch_of, epoch_batches, to_images, turn
+from benchmark.batches import Nodules, Part, epoch_batches, part_of, turned
 from benchmark.contracts import Batch
 from benchmark.recipe import Recipe
+from benchmark.voxels import Voxels, place
 from fakes import make_batch, make_cohort
+from turns import turn
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(batch_size=8)
@@ -30,20 +34,22 @@ def numbers(batches: list[Batch]) -> list[int]:
     return torch.cat([batch.labels for batch in batches]).tolist()
 
 
-def test_hounsfield_units_become_clipped_intensities():
-    volumes = np.array([-2000, -1000, -300, 400, 900, 0, 0, 0], dtype=np.int16).reshape(1, 2, 2, 2)
-    images = to_images(volumes, (-1000.0, 400.0), CPU).flatten()
-    assert images[:5].tolist() == pytest.approx([0, 0, 0.5, 1, 1])
-    assert images.dtype == torch.float32
-    assert volumes.flatten()[0] == -2000  # the cohort itself stays as it is
+WINDOW = (-1000.0, 400.0)
 
 
-def test_a_batch_holds_each_rows_own_columns():
+def part(n: int = 20) -> Part:
+    """Nodules of a cohort of twice as many, each with its own voxels, whose number is the label."""
+    cohort = make_cohort(2 * n)
+    return part_of(cohort, place(cohort.volumes, CPU), np.arange(1, 2 * n, 2), np.arange(n), WINDOW)
+
+
+def test_a_part_of_a_cohort_gives_each_rows_own_columns():
     cohort = make_cohort()
-    rows = np.array([3, 0, 7])
-    batch = batch_of(cohort, rows, np.array([2, 0, 1]), (-1000.0, 400.0), CPU)
-    assert batch.labels.tolist() == [2, 0, 1]
-    for at, row in enumerate(rows):
+    rows = np.array([9, 3, 0, 7])
+    whole = part_of(cohort, place(cohort.volumes, CPU), rows, np.array([1, 2, 0, 1]), WINDOW)
+    batch = whole[torch.tensor([1, 2, 3])]
+    assert len(whole) == 4 and batch.labels.tolist() == [2, 0, 1]
+    for at, row in enumerate(rows[1:]):
         np.testing.assert_allclose(batch.images[at], (cohort.volumes[row] + 1000.0) / 1400, atol=1e-6)
         np.testing.assert_allclose(batch.attributes[at], cohort.ratings[row], rtol=1e-6)
         np.testing.assert_allclose(batch.malignancy[at], cohort.reader_malignancy[row], rtol=1e-6)
@@ -52,24 +58,94 @@ def test_a_batch_holds_each_rows_own_columns():
     assert {t.dtype for t in (batch.images, batch.attributes, batch.malignancy, batch.diameter_mm)} == {torch.float32}
 
 
+def test_a_part_of_a_cohort_is_read_in_order_and_holds_no_voxels_of_its_own():
+    whole = part()
+    assert [batch.labels.tolist() for batch in whole.split(8)] == [[*range(8)], [*range(8, 16)], [*range(16, 20)]]
+    images = torch.cat([batch.images for batch in whole.split(8)])
+    for rows in (torch.arange(20), slice(None)):
+        assert whole[rows].images.equal(images)
+    whole.voxels.hu[:] = 400
+    assert (whole[0:3].images == 1).all()
+
+
 def test_the_sixteen_turns_are_sixteen_different_arrangements():
     cube = torch.arange(27.0).reshape(1, 3, 3, 3)
-    turned = [turn(cube, code) for code in range(16)]
-    assert len({tuple(t.flatten().tolist()) for t in turned}) == 16
-    assert all(t.flatten().sort().values.equal(cube.flatten()) for t in turned)
+    turns = [turn(cube, code) for code in range(16)]
+    assert len({tuple(t.flatten().tolist()) for t in turns}) == 16
     centre_column = cube[0, :, 1, 1]
-    assert all(t[0, :, 1, 1].sort().values.equal(centre_column) for t in turned)  # slices stay slices
+    assert all(t[0, :, 1, 1].sort().values.equal(centre_column) for t in turns)  # slices stay slices
 
 
-@pytest.mark.parametrize(("code", "axis"), [(1, 0), (2, 1), (4, 2)])
-def test_each_mirror_bit_mirrors_its_own_axis(code, axis):
-    cube = torch.arange(27.0).reshape(1, 3, 3, 3)
-    assert turn(cube, code)[0].equal(cube[0].flip(axis))
+@given(st.lists(st.integers(0, 15), min_size=1, max_size=20), st.integers(1, 4), st.integers(1, 4))
+def test_every_image_is_turned_as_numpy_turns_it(codes, slices, side):
+    codes = sorted(codes)
+    images = torch.arange(len(codes) * slices * side * side, dtype=torch.float32).reshape(-1, slices, side, side)
+    counts = [sum(code // 4 == plane for code in codes) for plane in range(4)]
+    made = turned(images, torch.tensor(codes) % 4, counts)
+    assert made.equal(torch.cat([turn(image[None], code) for image, code in zip(images, codes, strict=True)]))
 
 
-def test_bit_3_swaps_rows_and_columns_and_zero_does_nothing():
-    cube = torch.arange(27.0).reshape(1, 3, 3, 3)
-    assert turn(cube, 8)[0].equal(cube[0].mT) and turn(cube, 0).equal(cube)
+def test_a_part_of_a_cohort_and_a_batch_give_the_same_epoch():
+    whole = part(40)
+    batch = whole[:]
+    assert isinstance(whole, Nodules) and isinstance(batch, Nodules)
+    for augment in (True, False):
+        recipe = Recipe(batch_size=16, augment=augment)
+        epochs = [epoch_batches(data, recipe, torch.Generator().manual_seed(4)) for data in (whole, batch)]
+        for one, other in zip(*epochs, strict=True):
+            assert all(a.equal(b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_labels_and_ratings_stay_with_their_image(seed):
+    whole = part()
+    images, columns = whole[:].images, whole[:]
+    for batch in epoch_batches(whole, RECIPE, torch.Generator().manual_seed(seed)):
+        for at, number in enumerate(batch.labels):
+            assert any(turn(images[number][None], code)[0].equal(batch.images[at]) for code in range(16))
+            for name in ("attributes", "trusted", "malignancy", "diameter_mm"):
+                assert getattr(batch, name)[at].equal(getattr(columns, name)[number])
+
+
+def test_the_order_and_turns_of_a_seed_are_those_that_accepted_numbers_were_made_with():
+    generator = torch.Generator().manual_seed(5)
+    order, codes = torch.randperm(20, generator=generator), torch.randint(16, (20,), generator=generator)
+    for first, batch in zip((0, 8), epoch(5), strict=True):
+        code, by = codes[first : first + 8].sort(stable=True)
+        rows = order[first : first + 8][by]
+        assert batch.labels.equal(rows)
+        images = [turn(data().images[row][None], k) for row, k in zip(rows, code.tolist(), strict=True)]
+        assert batch.images.equal(torch.cat(images))
+
+
+def test_making_batches_asks_a_device_for_nothing(monkeypatch):
+    """What makes a host wait: reading a tensor of the device. Here all tensors are the CPU's, so calls are counted."""
+    read = []
+    for name in ("item", "tolist", "nonzero", "cpu", "__bool__", "__int__"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *given, _o=original, _n=name: (read.append(_n), _o(self, *given))[1]
+        )
+    assert len(list(epoch_batches(part(64), Recipe(batch_size=8), torch.Generator().manual_seed(0)))) == 8
+    assert read == ["tolist"]  # of the turns, which the CPU drew, once an epoch
+
+
+@pytest.mark.gpu
+def test_a_card_gives_the_batches_of_the_cpu_and_never_makes_the_host_wait():
+    cohort, card = make_cohort(64), torch.device("cuda")
+    held = [place(cohort.volumes, card), Voxels(torch.from_numpy(cohort.volumes), card), place(cohort.volumes, CPU)]
+    parts = [part_of(cohort, voxels, np.arange(64), np.arange(64), WINDOW) for voxels in held]
+    mode, made = torch.cuda.get_sync_debug_mode(), []
+    list(epoch_batches(parts[0], RECIPE, torch.Generator()))  # what is made once
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        made = [list(epoch_batches(some, RECIPE, torch.Generator().manual_seed(1))) for some in parts]
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    for resident, streamed, ours in zip(*made, strict=True):
+        assert resident.images.device.type == streamed.labels.device.type == "cuda"
+        for a, b, c in zip(*(vars(batch).values() for batch in (resident, streamed, ours)), strict=True):
+            assert a.cpu().equal(c) and b.cpu().equal(c)
 
 
 def test_an_epoch_shows_whole_batches_and_no_nodule_twice():

@@ -184,7 +184,8 @@ REFERENCE_KEYS = {"majority", "log_diameter", "ratings_forest"}
 
 
 @pytest.mark.parametrize(
-    "name", ["trainer.py", "step.py", "graphs.py", "batches.py", "contracts/methods.py", "contracts/tasks.py"]
+    "name",
+    ["trainer.py", "step.py", "graphs.py", "batches.py", "voxels.py", "contracts/methods.py", "contracts/tasks.py"],
 )
 def test_changed_training_code_is_another_key_for_every_method(checkout, name):
     assert changed_rows(checkout, f"benchmark/{name}", "\nchanged = 1\n") == methods.ROWS.keys()

@@ -106,7 +106,7 @@ def test_voxels_that_cannot_be_mapped_are_refused(cohort, path):
     with np.load(path) as stored:
         arrays = dict(stored)
     np.savez_compressed(path, **arrays)
-    with pytest.raises(InputError, match="no prepared cohort, or a damaged one .*delete it and run again"):
+    with pytest.raises(InputError, match=r"no prepared cohort, or a damaged one .*delete it and run again"):
         store.load(path)
     for odd in (cohort.volumes.astype(np.int32), np.asfortranarray(cohort.volumes)):
         np.savez(path, **arrays | {"volumes": odd})

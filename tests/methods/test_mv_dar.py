@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.batches import turn
 from benchmark.contracts import Batch, Unsupported
 from methods._readers import divide, votes
 from methods.mv_dar import (
@@ -14,6 +13,7 @@ from methods.mv_dar import (
     central_planes,
     complementary_loss,
 )
+from turns import turn
 from vision import vision_batch, vision_task
 
 NONE = float("nan")
