@@ -21,10 +21,11 @@ import datasets
 import methods
 from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, screen
 from benchmark.experiment import Experiment, done_fits, name_fits
-from benchmark.identity import commit, identity_of
-from benchmark.records import versions
+from benchmark.identity import identity_of
+from benchmark.progress import progress
 from benchmark.runfile import RunMetadata
 from benchmark.tables import tables_of
+from benchmark.timings import Timings
 from datasets import cohort, folds, protocols, store
 from methods._describe import TOWERS, describe
 from methods._tower import load_text_tower
@@ -48,14 +49,13 @@ def run(args: argparse.Namespace, command: str) -> int:
     workers = choose.choose_workers(args.workers, device)
     if args.cohort or args.collection is not None:
         source = (store.load(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
-    folder = args.out or places.work_folder(args.work) / "runs" / origin.folder_name(name, source, rule, settings)
-
+    times = Timings(places.work_folder(args.work), device, (name, preset), (source, rule), workers)
+    folder = args.out or times.work / "runs" / origin.folder_name(name, source, rule, settings)
     if args.dry_run:
-        planned = [protocols.DATASETS[key] for key in asked or protocols.DATASETS]
-        specs = name_fits(planned, rows, preset.folds, args.seeds)
+        specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
         asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
         done = done_fits(folder, specs, rows, preset, asked_for)
-        console.print_plan(out, specs, done, rows, f"{workers} on {device}", folder)
+        console.print_plan(out, specs, done, rows, f"{workers} on {device}", folder, times)
         return 0
 
     ahead.look(folder, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
@@ -78,13 +78,13 @@ def run(args: argparse.Namespace, command: str) -> int:
     this = this.with_tower(missing, lambda tower: load_text_tower(tower).weights)
     if missing:
         this.check_settings()
-        metadata = RunMetadata(versions(), device, commit(), nodules.provenance)
-        this.run.start(command, metadata, chosen, this.text_weights)
+        this.run.start(command, RunMetadata.now(device, nodules.provenance), chosen, this.text_weights)
         console.print_warnings(err, this.set_aside(unusable))
         store.write_csv(nodules, folder / "cohort.csv", rule, fold_of)
-        with screen.progress(err, "Training", "fits") as advance:
+        with progress(err, "Training", "fits", times.forecast(missing)) as advance:
             this.train(missing, workers, args.scheduler, advance)
         found, _ = this.read()
+        console.print_warnings(err, times.learn(found, () if args.scheduler else missing))
     if None not in found.values():
         this.run.finish(chosen, this.text_weights)
     shown, everything, left_out = this.with_earlier(found, known)
@@ -102,9 +102,9 @@ def prepare(args: argparse.Namespace, sample: int | None, workers: int, err: Con
     if args.collection is not None:
         collection = datasets.open_collection(args.collection)
     else:
-        with screen.progress(err, "Looking for series", "folders and archives") as advance:
+        with progress(err, "Looking for series", "folders and archives") as advance:
             collection = datasets.open_source(args.source, work, **given, workers=max(1, workers), progress=advance)
-    with screen.progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
+    with progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
         file = cohort.prepare(collection, work, sample=sample, workers=max(1, workers), progress=advance)
     console.print_preparation(err, store.open_once(file).provenance.preparation)
     return file

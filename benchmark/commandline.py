@@ -59,8 +59,17 @@ def parse(command: Sequence[str]) -> argparse.Namespace:
     Raises:
         InputError: It makes no sense.
     """
-    args = parser().parse_args(command)
-    others = {"--source": args.source, "--dicom-root": args.dicom_root, "--verify": args.verify}
+    return checked(parser().parse_args(command))
+
+
+def checked(args: argparse.Namespace) -> argparse.Namespace:
+    """Return options of `add_grid`, and of a download, that go together; the source is the phantom if none is named.
+
+    Raises:
+        InputError: They do not go together.
+    """
+    dicom_root, verify = (getattr(args, name, None) for name in ("dicom_root", "verify"))
+    others = {"--source": args.source, "--dicom-root": dicom_root, "--verify": verify}
     for option, given, beside in (
         ("--collection brings its own nodules", args.collection is not None, others),
         ("--cohort is prepared already", args.cohort, others | {"--collection": args.collection}),
@@ -68,7 +77,7 @@ def parse(command: Sequence[str]) -> argparse.Namespace:
         if given and (wrong := [name for name, value in beside.items() if value not in (None, False)]):
             raise InputError(f"{option} and takes no {wrong[0]}: leave one of the two out")
     args.source = "phantom" if args.source is None else args.source
-    if (args.dicom_root or args.verify) and args.source != "dicom":
+    if (dicom_root or verify) and args.source != "dicom":
         raise InputError("--dicom-root and --verify are for a download: give --source dicom too, or leave them out")
     return args
 
@@ -76,6 +85,19 @@ def parse(command: Sequence[str]) -> argparse.Namespace:
 def parser() -> Parser:
     """Return the grammar of run_all.py."""
     p = Parser(prog="run_all.py", description="Tables 1-3 of the CLIP-Lung paper on LIDC-IDRI nodules, in one command.")
+    add_grid(p)
+    add = p.add_argument
+    add("--dicom-root", type=path, metavar="PATH", help="a LIDC-IDRI download: folder, zip, tar (default: ~/.pylidcrc)")
+    add("--verify", action="store_true", help="read every slice of the download again that was read before")
+    add("--scheduler", metavar="ADDRESS", help="a running dask scheduler to work on, instead of processes")
+    add("--out", type=path, metavar="FOLDER", help="the run folder (default: results/runs/...)")
+    add("--list", action="store_true", help="say what there is to choose from, and stop")
+    add("--dry-run", action="store_true", help="say what would be done, and stop")
+    return p
+
+
+def add_grid(p: Parser) -> None:
+    """Add the options that say which fits there are and how they are made."""
     add = p.add_argument
     add("--datasets", nargs="+", metavar="KEY", help="A, B, C (default: all)")
     groups = "rows, or the groups paper, controls and all (default: paper, controls and a plugin's rows)"
@@ -96,18 +118,11 @@ def parser() -> Parser:
         metavar="FOLDER",
         help="your own nodules instead: a folder with nodules.csv, or a plugin's key",
     )
-    add("--dicom-root", type=path, metavar="PATH", help="a LIDC-IDRI download: folder, zip, tar (default: ~/.pylidcrc)")
-    add("--verify", action="store_true", help="read every slice of the download again that was read before")
     add("--cohort", type=path, metavar="FILE", help="use this prepared cohort instead of preparing one")
     add("--label-rule", default="published", help="published: <=2.5 / >=3.5; text: <2.5 / >3.5")
     towers = "openai, random, a name of --list, hf-hub:OWNER/NAME[@REVISION], local-dir:PATH, or a file of ViT-B-16"
     add("--text-tower", metavar="TOWER", help=towers)
     add("--device", default="auto", help="cpu, cuda, cuda:N, mps or auto (default)")
     add("--workers", type=at_least(0), metavar="N", help="processes (default: one a core or GPU; 0: in this process)")
-    add("--scheduler", metavar="ADDRESS", help="a running dask scheduler to work on, instead of processes")
-    add("--out", type=path, metavar="FOLDER", help="the run folder (default: results/runs/...)")
     add("--work", type=path, metavar="FOLDER", help="holds cohorts and runs (default: results/, or your cache folder)")
     add("--plugin", type=path, action="append", default=[], metavar="FILE", help="a file that adds rows or collections")
-    add("--list", action="store_true", help="say what there is to choose from, and stop")
-    add("--dry-run", action="store_true", help="say what would be done, and stop")
-    return p

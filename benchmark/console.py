@@ -14,6 +14,7 @@ from benchmark.footnotes import footnotes
 from benchmark.records import FitSpec, Found
 from benchmark.screen import fitting, say, show
 from benchmark.tables import COMPARISON, Block, Table, differences, grid
+from benchmark.timings import Timings
 
 _LEFT: "Style" = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 0)}
 
@@ -66,8 +67,9 @@ def print_plan(
     rows: Mapping[str, Row],
     means: str,
     run: Path,
+    times: Timings,
 ) -> None:
-    """Print which fits there are, which are done and which would be made."""
+    """Print which fits there are, which are done, which would be made, and what is known of the time that takes."""
     table = rich.table.Table(*map(_folded, ("Row", "Classes", "Fits", "Done", "To do")), pad_edge=False)
     for method, label_set in dict.fromkeys((spec.method, spec.label_set) for spec in specs):
         fits = {spec for spec in specs if (spec.method, spec.label_set) == (method, label_set)}
@@ -75,6 +77,8 @@ def print_plan(
         table.add_row(escape(rows[method].title), label_set, *map(str, counts))
     show(console, table)
     say(console, f"{len(set(specs) - done)} of {len(specs)} fits to do, workers: {means}, into {run}")
+    for sentence in times.sentences([spec for spec in specs if spec not in done]):
+        say(console, sentence)
     say(console, "A dry run: nothing was prepared, trained or written.")
 
 

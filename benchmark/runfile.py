@@ -7,7 +7,8 @@ from typing import NoReturn
 import msgspec
 
 from benchmark.contracts import InputError, Json, Protocol, Provenance, TextWeights
-from benchmark.identity import Identity
+from benchmark.identity import Identity, commit
+from benchmark.records import versions
 
 DIGITS = 12  # of a hash, in print
 
@@ -27,6 +28,11 @@ class RunMetadata:
     device: str
     commit: str
     provenance: Provenance
+
+    @classmethod
+    def now(cls, device: str, provenance: Provenance) -> "RunMetadata":
+        """Return what is true now."""
+        return cls(versions(), device, commit(), provenance)
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,16 @@ import io
 import logging
 import os
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmark.contracts import InputError
 
 _PIPED_WIDTH = 120  # where no terminal says how wide it is
 _ENDLESS = 10_000  # columns
-_MINUTE_S = 60.0
 _PLAIN = str.maketrans({"±": "+-", "·": "-", "…": "...", "─": "-", "━": "-", "≥": ">=", "≤": "<="})
 
 
@@ -154,74 +149,6 @@ def show(console: Console, thing: RenderableType) -> None:
         terminal = console.is_terminal
         console = Console(file=console.file, width=needed, force_terminal=terminal, emoji=False, highlight=False)
     console.print(thing)
-
-
-class Advance(Protocol):
-    """Takes the number done, their total and what is new."""
-
-    def __call__(self, done: int, total: int, now: str = "", /) -> None:
-        """Show it."""
-
-
-@contextmanager
-def progress(console: Console, title: str, unit: str, every_s: float = _MINUTE_S) -> Iterator[Advance]:
-    """Show how far a loop has come while the block runs: a bar in a terminal, elsewhere a line a minute."""
-    with _bar(console, title, unit) if console.is_terminal else _lines(console, title, unit, every_s) as advance:
-        yield advance
-
-
-@contextmanager
-def _bar(console: Console, title: str, unit: str) -> Iterator[Advance]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit},"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console, speed_estimate_period=600) as bars:
-        bar = bars.add_task(escape(title), total=None, note="", visible=False)  # until there is something to do
-
-        def advance(done: int, total: int, now: str = "", /) -> None:
-            note = f"left · {now}" if done < total else ""
-            bars.update(bar, completed=done, total=total, note=escape(note), visible=True)
-
-        yield advance
-
-
-@contextmanager
-def _lines(console: Console, title: str, unit: str, every_s: float) -> Iterator[Advance]:
-    began, state, over = time.monotonic(), [0, 0], threading.Event()
-
-    def advance(done: int, total: int, now: str = "", /) -> None:
-        state[:] = done, total
-
-    def tell() -> None:
-        while not over.wait(every_s):
-            done, total = state
-            if total:
-                left = (time.monotonic() - began) / done * (total - done) if done else None
-                when = "time left unknown" if left is None else f"about {_duration(left)} left"
-                say(console, f"{title}: {done} of {total} {unit}, {when}")
-
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield advance
-    finally:
-        over.set()
-        teller.join()
-
-
-def _duration(seconds: float) -> str:
-    """Return a time as a person says it.
-
-    >>> [_duration(s) for s in (30.0, 90.0, 5400.0, 100000.0)]
-    ['1 min', '2 min', '1 h 30 min', '27 h 47 min']
-    """
-    minutes = max(1, round(seconds / 60))
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def fitting(widths: list[int], first: int, room: int) -> list[range]:

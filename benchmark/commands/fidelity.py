@@ -18,8 +18,9 @@ from benchmark.fidelity.picture import draw
 from benchmark.fidelity.slices import Real, Slices, read, repeat_edges
 from benchmark.fidelity.statistics import figure
 from benchmark.fidelity.training import Labels, Learner, apart, crossed, percent, told_apart
+from benchmark.progress import progress
 from benchmark.recipe import PRESETS
-from benchmark.screen import consoles, guarded, progress
+from benchmark.screen import consoles, guarded
 from datasets import folds
 from datasets.crops import SIZE
 from datasets.lidc.collections import Phantom

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from benchmark.contracts import InputError
 from benchmark.identity import ROOT
-from benchmark.screen import Screen, consoles, fitting, guarded, progress, say, show
+from benchmark.progress import progress
+from benchmark.screen import Screen, consoles, fitting, guarded, say, show
 
 
 def run(code: str, **how) -> subprocess.CompletedProcess:
@@ -88,7 +89,7 @@ def test_a_librarys_first_word_does_not_switch_all_words_on():
     assert done.returncode == 0 and done.stdout == done.stderr == b""
 
 
-def shown(width: int, *things) -> str:
+def progress(width: int, *things) -> str:
     console = Console(file=io.StringIO(), width=width, emoji=False, highlight=False)
     for thing in things:
         (say if isinstance(thing, str) else show)(console, thing)

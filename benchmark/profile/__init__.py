@@ -1,0 +1,1 @@
+"""What a training step costs, part by part, and what a whole grid of fits would take: `python -m benchmark profile`."""
