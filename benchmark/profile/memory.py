@@ -1,6 +1,8 @@
 """The most memory that something took: on CUDA by the allocator's own count, elsewhere what the process grew by."""
 
+import ctypes
 import gc
+import os
 import re
 from pathlib import Path
 
@@ -21,6 +23,7 @@ class MemoryPeak:
         self.device = device
         self._before: int | None = None
         gc.collect()
+        _give_back()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             return
@@ -35,6 +38,13 @@ class MemoryPeak:
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
         return None if self._before is None else max(0, _resident("VmHWM") - self._before)
+
+
+def _give_back() -> None:
+    """Give freed memory back to the system where the C library can (glibc), so that the next to need some grows."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _resident(name: str) -> int:

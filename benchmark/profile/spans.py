@@ -93,7 +93,8 @@ class Branches:
     def _leave(self, part: str, module: nn.Module, inputs_given: object, output: object) -> None:
         self._watch.switch(NOBODY)
         before, inputs = self._entered.pop()
-        self._owner |= dict.fromkeys(_graph(_tensors(output), inputs | self._owner.keys()), part)
+        for node in _graph(_tensors(output), inputs):
+            self._owner.setdefault(node, part)  # a part within has had its own already
         self._watch.switch(before)
 
 

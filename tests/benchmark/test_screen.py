@@ -89,7 +89,7 @@ def test_a_librarys_first_word_does_not_switch_all_words_on():
     assert done.returncode == 0 and done.stdout == done.stderr == b""
 
 
-def progress(width: int, *things) -> str:
+def shown(width: int, *things) -> str:
     console = Console(file=io.StringIO(), width=width, emoji=False, highlight=False)
     for thing in things:
         (say if isinstance(thing, str) else show)(console, thing)

@@ -106,6 +106,19 @@ def test_a_part_within_a_part_is_charged_by_its_own_kind():
     assert found["eye"] == 3.0 and found["ear"] == 12.0
 
 
+def test_what_a_part_does_before_it_calls_a_part_within_is_charged_to_itself():
+    class Around(Part):
+        def __init__(self) -> None:
+            super().__init__(1.0, 2.0)
+            self.ear = Ear(4.0, 8.0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.ear(super().forward(x))
+
+    found = seconds_of(Mind(Around(), None), {"eye": (Around,), "ear": (Ear,)})
+    assert found["eye"] == 3.0 and found["ear"] == 12.0 and found[HEAD] == 1.125
+
+
 def test_nothing_is_left_on_a_method_that_was_followed():
     mind = Mind(Eye(1.0, 2.0), Ear(4.0, 8.0))
     seconds_of(mind, {"eye": (Eye,), "ear": (Ear,)})
