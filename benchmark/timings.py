@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 import torch
+from msgspec import Meta
 
 from benchmark.files import sha256, write_atomically
 from benchmark.forecast import Forecast, duration
@@ -22,6 +23,7 @@ from benchmark.identity import without_file
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found
 
+Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 FILE, FORMAT = "timings.json", 1
 
 
@@ -67,11 +69,11 @@ class FitTime:
         evaluation_s: Predicting a nodule, where it was profiled.
     """
 
-    seconds: float
+    seconds: Seconds
     by: Literal["profile", "run"]
     when: str
-    step_s: float | None = None
-    evaluation_s: float | None = None
+    step_s: Seconds | None = None
+    evaluation_s: Seconds | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Kept:
 
     machine: Machine
     preset: str
-    start_s: float = 0.0
+    start_s: Seconds = 0.0
     fits: dict[str, dict[str, FitTime]] = field(default_factory=dict)
 
 
@@ -153,7 +155,7 @@ class Timings:
         guessed = f" {rest} of the fits were never timed and count as the others' mean." if rest else ""
         said = f"{total:.0f} s" if total < 90 else duration(total)
         source = f"by the {latest.by} of {latest.when[:10]} on this machine ({place})"
-        sentence = f"That takes about {said} with {self.workers} workers, {source}; preparing nodules is not counted."
+        sentence = f"That takes about {said} with {_workers(self.workers)}, {source}; preparing nodules is not counted."
         return [*told, sentence + guessed]
 
     def add(self, fits: Mapping[tuple[str, str], FitTime], start_s: float | None = None) -> list[str]:
@@ -180,6 +182,10 @@ class Timings:
                 seconds[spec.label_set, spec.method].append(record.metadata.seconds)
         when = now()
         return self.add({name: FitTime(statistics.median(of), "run", when) for name, of in seconds.items()})
+
+
+def _workers(number: int) -> str:
+    return "no worker but this process" if number == 0 else f"{number} worker" + "s" * (number > 1)
 
 
 def now() -> str:

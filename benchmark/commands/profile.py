@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     device = choose.choose_device(args.device)
     name, preset = presets.resolve(args.preset, device, presets.Changes.of(args), describe)
     workers = choose.choose_workers(args.workers, device)
+    if args.write is not None:
+        report.read_figures(args.write)  # said before anything is measured
     nodules = nodules_of(args, preset)
     chosen = protocols.protocols_of(nodules, asked, rule)
     source = nodules.source if args.cohort or args.collection else args.source

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import rich.table
@@ -135,19 +134,28 @@ def _notes(report: Report) -> list[str]:
     ]
 
 
-def write(path: Path, report: Report) -> None:
-    """Put a report's figures in their place in a file of figures: device, preset; others stay as they are.
+def read_figures(path: Path) -> dict[str, Json]:
+    """Return what a file of figures holds, by device: `"not measured"`, or reports by preset.
 
     Raises:
         InputError: There is a file that holds something else.
     """
-    content: dict[str, Any] = dict.fromkeys(DEVICES, NOT_MEASURED)
-    if path.exists():
-        try:
-            content |= msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Json] | str])
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"{path} is no file of figures ({error}); give --write another") from error
-    there = content.get(report.device)
-    presets = there if isinstance(there, dict) else {}
-    content[report.device] = presets | {report.preset: report.as_data()}
+    nothing: dict[str, Json] = dict.fromkeys(DEVICES, NOT_MEASURED)
+    if not path.exists():
+        return nothing
+    try:
+        return nothing | msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Json] | str])
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is no file of figures ({error}); give --write another") from error
+
+
+def write(path: Path, report: Report) -> None:
+    """Put a report in its place in a file of figures; other devices and presets stay as they are.
+
+    Raises:
+        InputError: There is a file that holds something else.
+    """
+    content = read_figures(path)
+    there = content[report.device] if report.device in content else None
+    content[report.device] = (there if isinstance(there, dict) else {}) | {report.preset: report.as_data()}
     write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.contracts import InputError
+from benchmark.forecast import Forecast
 from benchmark.identity import ROOT
 from benchmark.progress import progress
 from benchmark.screen import Screen, consoles, fitting, guarded, say, show
@@ -139,6 +140,23 @@ def test_off_a_terminal_there_is_a_line_at_every_turn_of_the_clock():
     settled = len(lines)
     time.sleep(0.12)
     assert len(console.file.getvalue().splitlines()) == settled  # the clock stops with the block
+
+
+def test_a_forecast_tells_the_time_left_before_any_fit_does():
+    forecast = Forecast((300.0,) * 4, workers=2, start_s=60.0)
+    console = Console(file=io.StringIO(), width=120, emoji=False, highlight=False)
+    with progress(console, "Training", "fits", forecast, every_s=0.05) as advance:
+        advance(0, 4, "starting")
+        time.sleep(0.12)
+    assert "Training: 0 of 4 fits, about 11 min left" in console.file.getvalue()
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with progress(console, "Training", "fits", forecast) as advance:
+        advance(0, 4, "starting")
+        time.sleep(0.2)
+        advance(4, 4)
+    text = console.file.getvalue()
+    assert "0:11:00" in text or "0:10:59" in text
+    assert "0:00:00" in text[text.index("4/4") :]  # what it took
 
 
 def test_a_short_loop_off_a_terminal_says_nothing():

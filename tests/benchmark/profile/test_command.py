@@ -1,0 +1,123 @@
+"""The command as a user types it, on the smoke preset."""
+
+import json
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.commands.profile import KINDS, main, profiled
+from benchmark.profile.measure import measure
+from fakes import LINEAR, PRESET, TASK
+from methods import ROWS
+from vision import vision_task
+
+SMOKE = ["--preset", "smoke", "--device", "cpu", "--workers", "0", "--steps", "1"]
+
+
+def call(capsys, *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = main([*SMOKE, *arguments])
+    return status, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory) -> Path:
+    """What is left by two commands, of which the second measures one row of the first again."""
+    work = tmp_path_factory.mktemp("work")
+    both = [*SMOKE, "--work", str(work), "--write", str(work / "figures.json")]
+    assert main([*both, "--methods", "ce", "clip_lung", "--datasets", "A", "C"]) == 0
+    return work
+
+
+def test_the_figures_have_shares_that_sum_to_one_and_no_more_operations_than_counted(figures):
+    content = json.loads((figures / "figures.json").read_text())
+    assert content["cuda"] == "not measured" and content.keys() == {"cpu", "cuda"}
+    rows = content["cpu"]["smoke"]["rows"]
+    for row in rows.values():
+        assert sum(row["shares_of_a_plain_step"].values()) == pytest.approx(1, abs=1e-3)
+        assert row["gflop_per_s"] == pytest.approx(row["gflop_per_step"] * row["steps_per_s"], rel=1e-3)
+    assert rows["ce"]["shares_of_a_plain_step"]["text branch"] == 0
+    assert rows["clip_lung"]["shares_of_a_plain_step"]["text branch"] > 0
+    assert rows["ce"]["gflop_per_step"] < rows["clip_lung"]["gflop_per_step"]
+
+
+def test_the_figures_name_models_and_versions_and_neither_host_nor_place(figures):
+    text = (figures / "figures.json").read_text()
+    here = json.loads(text)["cpu"]["smoke"]
+    assert here["machine"]["torch"] == here["versions"]["torch"] == torch.__version__
+    assert str(figures) not in text and "/" not in text and (platform.node() or "\0") not in text
+
+
+def test_fits_on_fewer_nodules_are_foretold_to_take_less(figures):
+    fits = json.loads((figures / "figures.json").read_text())["cpu"]["smoke"]["fit_s"]
+    assert fits.keys() == {"three", "two"} and {"ce", "majority"} <= fits["two"].keys()
+    assert fits["two"]["ce"] < fits["three"]["ce"]
+
+
+def test_another_preset_or_device_of_a_file_of_figures_stays(figures, capsys, tmp_path):
+    file = tmp_path / "figures.json"
+    file.write_text('{"cpu": {"paper": {"rows": 1}}, "cuda": {"paper": {"rows": 2}}}')
+    asked = ["--methods", "ce", "--datasets", "C", "--work", str(tmp_path), "--write", str(file)]
+    status, out, _ = call(capsys, *asked)
+    content = json.loads(file.read_text())
+    assert status == 0 and "All 20 fits of these rows on LIDC-C (5 folds, seeds: 1):" in out
+    assert "by the profile of" in out and "CE Loss" in out and "text branch" not in out.replace("\n", " ")
+    assert content["cpu"].keys() == {"paper", "smoke"} and content["cuda"] == {"paper": {"rows": 2}}
+
+
+def test_a_row_that_cannot_or_breaks_says_so_and_the_others_are_measured():
+    rows = {key: replace(LINEAR, key=key, hyperparameters={"spoil": how}) for key, how in SPOILT.items()}
+    profiles, failures = profiled(rows, TASK, PRESET, torch.device("cpu"), 1, lambda *_: None)
+    assert list(profiles) == ["good"]
+    assert failures == {
+        "task": ("does not apply: it cannot work on this task", False),
+        "input": ("cannot be made: the weights are gone", True),
+        "raises": ("failed: RuntimeError: out of patience", True),
+    }
+
+
+SPOILT = {"good": "", "task": "task", "input": "input", "raises": "raise"}
+
+
+@pytest.mark.parametrize("key", ["ce", "cocoop", "coop", "ordinal_clip", "mv_dar_text"])
+def test_the_parts_are_found_in_methods_of_every_kind(key):
+    task = vision_task()
+    ticks = iter(range(10**9))  # a look at the clock takes a second
+    found = measure(ROWS[key], task, PRESET, torch.device("cpu"), KINDS, 1, clock=lambda: float(next(ticks)))
+    assert found.shares["image encoder"] > 0
+    assert (found.shares["text branch"] > 0) == (key in ("cocoop", "coop", "ordinal_clip", "mv_dar_text"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--methods", "poison"], "there is no method 'poison'"),
+        (["--preset", "quik"], "choose from smoke, quick, paper, auto or the path of a .toml file; did you mean"),
+        (["--device", "gpu"], "there is no device 'gpu': choose from"),
+        (["--datasets", "D"], "there is no dataset 'D'"),
+        (["--source", "fantom"], "did you mean 'phantom'?"),
+        (["--steps", "0"], "argument --steps: '0' is no whole number of 1 or more"),
+        (["--collection", "x", "--source", "dicom"], "--collection brings its own nodules and takes no --source"),
+        (["--write", "FOLDER"], "is no file of figures"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(capsys, tmp_path, arguments, sentence):
+    (tmp_path / "damaged.json").write_text("{")
+    given = [str(tmp_path / "damaged.json") if argument == "FOLDER" else argument for argument in arguments]
+    status, out, err = call(capsys, "--work", str(tmp_path), *given)
+    assert status == 2 and out == ""
+    assert sentence in err and err.startswith("benchmark.profile: ") and err.count("\n") == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_every_row_is_measured_and_both_peaks(tmp_path, capsys):
+    file = tmp_path / "figures.json"
+    asked = ["--device", "cuda", "--steps", "4", "--methods", "ce", "cocoop", "clip_lung", "--datasets", "A"]
+    assert call(capsys, *asked, "--work", str(tmp_path), "--write", str(file))[0] == 0
+    found = json.loads(file.read_text())["cuda"]["smoke"]
+    assert found["matrix_product_gflop_per_s"].keys() == {"float32", "bfloat16"}
+    assert all(row["peak_memory_mib"] > 0 for row in found["rows"].values())
