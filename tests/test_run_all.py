@@ -118,6 +118,17 @@ def test_a_dry_run_writes_nothing(finished, capsys, tmp_path):
     assert "0 of 16 fits to do" in out and files(finished) == before
 
 
+def test_a_finished_run_tells_the_next_plan_how_long_it_takes(finished, capsys, tmp_path):
+    arguments = ["--methods", "ce", "poisson", "coral", "--workers", "1", "--dry-run", "--out", str(tmp_path / "new")]
+    status, out, _ = call(capsys, *SMOKE, *arguments)
+    said = " ".join(out.split())
+    assert status == 0 and "with 1 worker, by the run of" in said and "of the fits were never timed" in said
+    other = ["--work", str(tmp_path / "work"), "--seeds", "2"]
+    _, out, _ = call(capsys, *SMOKE, *arguments, *other)
+    assert "no profile and no run on this machine has told yet" in " ".join(out.split())
+    assert not (tmp_path / "work").exists()
+
+
 def test_list_names_every_choice(capsys):
     status, out, _ = call(capsys, "--list")
     assert status == 0 and all(word in out for word in ("LIDC-B", "poisson", "quick", "phantom", "published"))

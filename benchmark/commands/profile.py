@@ -6,7 +6,7 @@ Takes run_all.py's options. What a fit takes is kept in the work folder, where t
 import argparse
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: as the fits run
 
@@ -22,7 +22,7 @@ from benchmark.executor import execute
 from benchmark.experiment import name_fits
 from benchmark.profile import report
 from benchmark.profile.measure import Profile, begin, matrix_peaks, measure, reference_s
-from benchmark.progress import Advance, progress
+from benchmark.progress import progress
 from benchmark.recipe import Preset
 from benchmark.records import versions
 from benchmark.runner import deterministic
@@ -145,13 +145,18 @@ def start_s(rows: Iterable[Row], task: Task, workers: int) -> float:
 
 
 def profiled(
-    rows: Mapping[str, Row], task: Task, preset: Preset, device: torch.device, steps: int, advance: Advance
+    rows: Mapping[str, Row],
+    task: Task,
+    preset: Preset,
+    device: torch.device,
+    steps: int,
+    now_at: Callable[[int, int, str], None],
 ) -> tuple[dict[str, Profile], dict[str, tuple[str, bool]]]:
     """Return the profiles of the rows that are trained, and why others have none, and whether that is a failure."""
     trained = {key: row for key, row in rows.items() if row.method}
     profiles, failures = dict[str, Profile](), dict[str, tuple[str, bool]]()
     for number, (key, row) in enumerate(trained.items()):
-        advance(number, len(trained), row.title)
+        now_at(number, len(trained), row.title)
         try:
             profiles[key] = measure(row, task, preset, device, KINDS, steps)
         except Unsupported as error:
@@ -161,7 +166,7 @@ def profiled(
         except Exception as error:  # whatever a row raises is its own failure, and the others are measured
             said = (str(error).splitlines() or [""])[0]
             failures[key] = f"failed: {type(error).__name__}: {said}", True
-    advance(len(trained), len(trained))
+    now_at(len(trained), len(trained), "")
     return profiles, failures
 
 

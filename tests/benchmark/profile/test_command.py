@@ -1,16 +1,21 @@
 """The command as a user types it, on the smoke preset."""
 
+import argparse
 import json
 import platform
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmark.commands.profile import KINDS, main, profiled
+import datasets
+from benchmark.commands.profile import KINDS, main, nodules_of, profiled
+from benchmark.contracts import Collection, NoduleInfo
 from benchmark.profile.measure import measure
-from fakes import LINEAR, PRESET, TASK
+from datasets import store
+from fakes import LINEAR, PRESET, TASK, make_cohort
 from methods import ROWS
 from vision import vision_task
 
@@ -24,11 +29,20 @@ def call(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory) -> Path:
-    """What is left by two commands, of which the second measures one row of the first again."""
+def prepared(tmp_path_factory) -> str:
+    """A small cohort's file."""
+    file = tmp_path_factory.mktemp("cohort") / "small.npz"
+    cohort = make_cohort(60, volumes=np.zeros((60, 32, 32, 32), dtype=np.int16), content_hash="")
+    store.write(replace(cohort, content_hash=store.content_hash(cohort)), file)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory, prepared) -> Path:
+    """What the command leaves in its work folder."""
     work = tmp_path_factory.mktemp("work")
-    both = [*SMOKE, "--work", str(work), "--write", str(work / "figures.json")]
-    assert main([*both, "--methods", "ce", "clip_lung", "--datasets", "A", "C"]) == 0
+    asked = ["--methods", "ce", "clip_lung", "--datasets", "A", "C", "--cohort", prepared]
+    assert main([*SMOKE, *asked, "--work", str(work), "--write", str(work / "figures.json")]) == 0
     return work
 
 
@@ -47,7 +61,7 @@ def test_the_figures_have_shares_that_sum_to_one_and_no_more_operations_than_cou
 def test_the_figures_name_models_and_versions_and_neither_host_nor_place(figures):
     text = (figures / "figures.json").read_text()
     here = json.loads(text)["cpu"]["smoke"]
-    assert here["machine"]["torch"] == here["versions"]["torch"] == torch.__version__
+    assert here["machine"]["torch"] == torch.__version__ and here["versions"]["python"] == platform.python_version()
     assert str(figures) not in text and "/" not in text and (platform.node() or "\0") not in text
 
 
@@ -57,15 +71,27 @@ def test_fits_on_fewer_nodules_are_foretold_to_take_less(figures):
     assert fits["two"]["ce"] < fits["three"]["ce"]
 
 
-def test_another_preset_or_device_of_a_file_of_figures_stays(figures, capsys, tmp_path):
+def test_another_preset_or_device_of_a_file_of_figures_stays(prepared, capsys, tmp_path):
     file = tmp_path / "figures.json"
     file.write_text('{"cpu": {"paper": {"rows": 1}}, "cuda": {"paper": {"rows": 2}}}')
-    asked = ["--methods", "ce", "--datasets", "C", "--work", str(tmp_path), "--write", str(file)]
-    status, out, _ = call(capsys, *asked)
+    asked = ["--methods", "ce", "--datasets", "C", "--cohort", prepared]
+    status, out, _ = call(capsys, *asked, "--work", str(tmp_path), "--write", str(file))
     content = json.loads(file.read_text())
     assert status == 0 and "All 20 fits of these rows on LIDC-C (5 folds, seeds: 1):" in out
     assert "by the profile of" in out and "CE Loss" in out and "text branch" not in out.replace("\n", " ")
     assert content["cpu"].keys() == {"paper", "smoke"} and content["cuda"] == {"paper": {"rows": 2}}
+
+
+def test_the_nodules_are_those_that_a_run_would_prepare_and_no_voxel_is_made(monkeypatch):
+    class Eight(Collection):
+        title, source, note = "Eight", "eight", "Eight nodules of four patients."
+
+        def nodules(self):
+            return [NoduleInfo(f"n{i}", f"p{i // 2}", malignancy=(1.0 + i % 5,), diameter_mm=5.0) for i in range(8)]
+
+    monkeypatch.setitem(datasets.SOURCES, "phantom", Eight)
+    options = argparse.Namespace(cohort=None, collection=None)
+    assert len(nodules_of(options, PRESET)) == 8 and len(nodules_of(options, replace(PRESET, nodules=3))) == 4
 
 
 def test_a_row_that_cannot_or_breaks_says_so_and_the_others_are_measured():
