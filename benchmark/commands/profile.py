@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
     )
     report.print_report(out, found, {key: row.title for key, row in rows.items()})
     screen.say(
-        out, f"All {len(specs)} fits of these rows on {datasets_named} ({preset.folds} folds, seeds: {args.seeds}):"
+        out,
+        f"All {len(specs)} fits of the rows that could be measured, on {datasets_named} ({preset.folds} folds, seeds: {args.seeds}):",
     )
     for sentence in (*times.sentences(specs), *faults):
         screen.say(out, sentence)

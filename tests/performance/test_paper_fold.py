@@ -1,4 +1,4 @@
-"""One whole fit of each row at the paper's size on a GPU: what `python -m benchmark profile` foretells, and what it takes.
+"""One whole fit of each row at the paper's size on a GPU: what the profile foretells, and what it takes.
 
     python -m pytest tests/performance/test_paper_fold.py -o addopts=--import-mode=importlib -s
 
