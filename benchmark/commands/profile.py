@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     specs = [s for s in name_fits(chosen, rows, preset.folds, args.seeds) if (s.label_set, s.method) in fits]
     forecast = times.forecast(specs)
-    datasets_named = ", ".join(one.title for one in chosen)
+    over = f"{', '.join(one.title for one in chosen)}, {preset.folds} folds, seeds: {args.seeds}"
     found = report.Report(
         machine=machine(device),
         device=torch.device(device).type,
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         peaks=peaks,
         start_s=started,
         workers=workers,
-        grid=f"{len(specs)}: {datasets_named}, {preset.folds} folds, seeds: {args.seeds}",
+        grid=f"{len(specs)}: {over}",
         profiles=profiles,
         failures={key: why for key, (why, _) in failures.items()},
         fit_s={n: {row: time.seconds for (of, row), time in fits.items() if of == n} for n in tasks},
@@ -102,10 +102,7 @@ def run(args: argparse.Namespace) -> int:
         versions=versions(),
     )
     report.print_report(out, found, {key: row.title for key, row in rows.items()})
-    screen.say(
-        out,
-        f"All {len(specs)} fits of the rows that could be measured, on {datasets_named} ({preset.folds} folds, seeds: {args.seeds}):",
-    )
+    screen.say(out, f"All {len(specs)} fits of the rows that could be measured ({over}):")
     for sentence in (*times.sentences(specs), *faults):
         screen.say(out, sentence)
     if args.write is not None:

@@ -128,8 +128,8 @@ def _notes(report: Report) -> list[str]:
         "steps /s: of the trainer itself, with what follows an epoch.",
         "Shares: of a plain float32 step, forward and backward, each operation charged to the part that made it; they "
         "say nothing of how a captured or fused step divides its time.",
-        "GFLOP /s: the nominal operations of a plain step's products, convolutions and attention, in the trainer's time. "
-        f"Products of large square matrices reach {peaks} here.",
+        "GFLOP /s: the nominal operations of a plain step's products, convolutions and attention, in the trainer's "
+        f"time. Products of large square matrices reach {peaks} here.",
         f"MiB: the most that {counted}.",
     ]
 

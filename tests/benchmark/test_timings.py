@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import timings
-from benchmark.forecast import Forecast
+from benchmark.forecast import Forecast, duration
 from benchmark.records import FitSpec, Metadata
-from benchmark.timings import FILE, FitTime, Timings, processor
+from benchmark.timings import FILE, FitTime, Machine, Timings, processor
 from fakes import PRESET, record
 
 CE, CLIP = FitSpec("three", "ce", 0, 0), FitSpec("three", "clip", 0, 0)
@@ -75,6 +75,7 @@ def test_nothing_made_leaves_no_file(tmp_path):
         (b"\xff\xfe", "damaged"),
         (b'{"format": 1, "kept": {"k": 3}}', "damaged"),
         (b'{"format": 0, "kept": {}}', "format 0, not 1"),
+        (b'{"format": 2, "kept": {}}', "format 2, not 1"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_a_sentence_and_is_replaced_by_the_next_measurement(tmp_path, content, why):
@@ -106,6 +107,28 @@ def test_the_plan_says_how_long_by_what_and_when(tmp_path):
     assert said.startswith("That takes about 11 min with 2 workers, by the profile of 2026-11-26 on this machine (")
     assert "never timed" not in said
     assert times.sentences([]) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "said"),
+    [
+        (89.0, 0, "about 89 s with no worker but this process,"),
+        (91.0, 1, "about 2 min with 1 worker,"),
+        (7260.0, 2, "about 2 h 1 min with 2 workers,"),
+    ],
+)
+def test_times_are_said_as_people_say_them(tmp_path, seconds, workers, said):
+    times = opened(tmp_path, workers=workers)
+    times.add({("three", "ce"): profiled(seconds)})
+    assert said in times.sentences([CE])[0]
+
+
+def test_a_gpu_is_named_beside_its_processor(tmp_path, monkeypatch):
+    monkeypatch.setattr(timings, "machine", lambda device: Machine(device, "Processor X", 1, "2"))
+    for device, place in (("cpu", "(Processor X)"), ("GPU Y", "(GPU Y, Processor X)"), ("A", "(A, Processor X)")):
+        times = Timings(tmp_path, device, ("quick", PRESET), (), 1)
+        times.add({("three", "ce"): profiled(5.0)})
+        assert place in times.sentences([CE])[0]
 
 
 def test_the_plan_says_which_part_of_it_is_a_guess(tmp_path):
@@ -149,3 +172,11 @@ def test_the_time_left_is_as_foretold_until_fits_tell_their_own_pace():
     assert forecast.left_s(0, 100.0) == 0.0
     assert forecast.left_s(5, 50.0) == 150.0  # half the fits, a quarter of the work
     assert forecast.left_s(10, 200.0) == 0.0
+    assert Forecast((1.0,) * 10, workers=1).left_s(1, 20.0) == 180.0  # a tenth is enough
+    assert Forecast((0.0, 0.0), workers=1).left_s(1, 5.0) == 0.0
+
+
+def test_minutes_and_hours_are_told_apart():
+    assert [duration(s) for s in (0.0, 89.0, 91.0, 3569.0, 3571.0, 7260.0)] == [
+        *("1 min", "1 min", "2 min", "59 min", "1 h 0 min", "2 h 1 min")
+    ]

@@ -61,14 +61,16 @@ class Around(nn.Module):
 class Mind(nn.Module):
     """An eye, an ear that reads what it saw, and a head that has an own price between and behind them."""
 
-    def __init__(self, eye: nn.Module, ear: nn.Module | None) -> None:
+    def __init__(self, eye: nn.Module, ear: nn.Module | None, by_name: bool = False) -> None:
         super().__init__()
-        self.eye, self.ear = eye, ear
+        self.eye, self.ear, self.by_name = eye, ear, by_name
 
     def loss(self, x: Tensor) -> Tensor:
         see = self.eye.pooled if isinstance(self.eye, Around) else self.eye
         seen = Costly.apply(see(x), 0.5, 0.25)
-        return Costly.apply(seen if self.ear is None else seen + self.ear(seen), 0.25, 0.125).sum()
+        return Costly.apply(
+            seen if self.ear is None else seen + (self.ear(x=seen) if self.by_name else self.ear(seen)), 0.25, 0.125
+        ).sum()
 
 
 def seconds_of(method: Mind, kinds: dict) -> dict[str, float]:
@@ -83,8 +85,9 @@ def seconds_of(method: Mind, kinds: dict) -> dict[str, float]:
     return dict(watch.seconds)
 
 
-def test_forward_and_backward_are_charged_to_the_part_that_works():
-    found = seconds_of(Mind(Eye(1.0, 2.0), Ear(4.0, 8.0)), {"eye": (Eye,), "ear": (Ear,)})
+@pytest.mark.parametrize("by_name", [False, True])
+def test_forward_and_backward_are_charged_to_the_part_that_works(by_name):
+    found = seconds_of(Mind(Eye(1.0, 2.0), Ear(4.0, 8.0), by_name), {"eye": (Eye,), "ear": (Ear,)})
     assert found == {"eye": 3.0, "ear": 12.0, HEAD: 1.125, "": 0.0}
 
 
@@ -131,6 +134,7 @@ def test_shares_sum_to_one_and_an_absent_part_has_none():
         watch.switch(part)
         TIME[0] += seconds
     watch.switch("end")
+    assert Stopwatch(clock).shares(["data"]) == {"data": 0.0}
     assert watch.shares(["data", "text", "head"]) == {"data": 0.25, "text": 0.0, "head": 0.75}
 
 
