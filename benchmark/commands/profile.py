@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: as the fits run
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the workers, as in run_all.py; `deterministic` tells this process
 
 import numpy as np
 import torch
