@@ -152,7 +152,7 @@ def turned(
     first = torch.arange(0, len(images) * lines_each, lines_each, device=images.device)
     lines = (first[:, None] + _lines(images.shape[1], images.shape[2], images.device)[mirrors]).flatten()
     gathered = images.reshape(-1, images.shape[3]).index_select(0, lines).view(images.shape)
-    plain, mirrored, swapped, both = torch.split(gathered, counts)
+    plain, mirrored, swapped, both = torch.split(gathered, list(counts))
     return torch.cat([plain, mirrored.flip(3), swapped.mT, both.flip(3).mT])
 
 
