@@ -4,6 +4,7 @@ A map is read a batch at a time and takes no memory of the process: what was rea
 all processes share. Either way an image has the same bits.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,7 +43,9 @@ class Voxels:
 
 def place(volumes: Int16[np.ndarray, "nodules slices rows columns"], device: torch.device) -> Voxels:
     """Put a cohort's crops on the device if they take a quarter of its free memory at most, else leave them mapped."""
-    hu = torch.from_numpy(volumes)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nor is it written to
+        hu = torch.from_numpy(volumes)
     fits = device.type != "cuda" or volumes.nbytes <= SHARE * torch.cuda.mem_get_info(device)[0]
     return Voxels(hu.to(device) if fits else hu, device)
 
