@@ -65,10 +65,15 @@ class Identity:
     settings: dict[str, Json]
 
     def plain(self, weights: str = "") -> dict[str, Json]:
-        """Return it as JSON has it, with the hash of the text tower's weights where a file gave them."""
+        """Return it as JSON has it, with the hash of the text tower's weights where a file gave them.
+
+        What is None is left out: TOML, in which numbers are accepted, has no word for it.
+        """
         left_out = {"path", "weights", *(["config"] * (self.text_tower.config is None))}
         tower = {name: value for name, value in vars(self.text_tower).items() if name not in left_out}
-        return _plain(vars(self) | {"text_tower": tower | ({"weights": weights} if weights else {})})
+        encoder = {name: value for name, value in vars(self.encoder).items() if value is not None}
+        changed = {"encoder": encoder, "text_tower": tower | ({"weights": weights} if weights else {})}
+        return _plain(vars(self) | changed)
 
 
 def identity_of(

@@ -10,10 +10,7 @@ from benchmark.contracts import InputError, Json
 from benchmark.scores import ScoreKey
 
 _CHOSEN = ("folds", "recipe", "encoder", "text_tower", "settings")  # what the command line or a preset sets
-_LATER: dict[str, dict[str, Json]] = {
-    "recipe": {"ema": 0.0},
-    "encoder": {"slices": None},
-}  # settings that numbers accepted before do not name
+_LATER: dict[str, dict[str, Json]] = {"recipe": {"ema": 0.0}}  # settings that numbers accepted before do not name
 _GIVEN = ("cohort", "nodules", "fold_assignment")  # what follows from the source, the label rule and our code
 
 
