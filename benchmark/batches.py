@@ -1,26 +1,21 @@
 """The nodules of a fit as a trainer sees them, and the shuffled, augmented batches of an epoch.
 
-Augmentation is a few tensor operations on the device, whatever the batch: no loader processes, and nothing that makes
-the host wait. All chance comes from one CPU generator, so the order of nodules and their turns do not depend on the
-device.
+Augmentation is part of gathering a batch: no loader processes, and nothing that makes the host wait for a card. All
+chance comes from one CPU generator, so the order of nodules and their turns do not depend on the device.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from benchmark.contracts import Batch, Cohort
 from benchmark.recipe import Recipe
-from benchmark.voxels import Voxels, moved, to_images
-
-_TURNS = 16  # the mirror images and quarter turns that keep a square stack of square slices a stack of slices
+from benchmark.voxels import TURNS, Voxels, moved, to_images, turned
 
 
 @runtime_checkable
@@ -78,10 +73,13 @@ class Part:
 
     def __getitem__(self, rows: slice | Int[Tensor, " rows"]) -> Batch:
         """Return some of the rows."""
-        here = rows if isinstance(rows, slice) else rows.to(self.home)
-        there = rows if isinstance(rows, slice) else moved(rows, self.labels.device)
+        return self.batch(torch.arange(len(self))[rows] if isinstance(rows, slice) else rows)
+
+    def batch(self, rows: Int[Tensor, " rows"], turns: Int[Tensor, " rows"] | None = None) -> Batch:
+        """Return some of the rows, each image turned its own way or none."""
+        here, there = self.rows[moved(rows, self.home)], moved(rows, self.labels.device)
         columns = (self.labels, self.attributes, self.trusted, self.malignancy, self.diameter_mm)
-        images = to_images(self.voxels[self.rows[here]], self.window_hu)
+        images = to_images(self.voxels.taken(here, turns), self.window_hu)
         return Batch(images, *(column[there] for column in columns))
 
     def split(self, size: int) -> Iterator[Batch]:
@@ -117,47 +115,21 @@ def part_of(
 def epoch_batches(data: Nodules, recipe: Recipe, generator: torch.Generator) -> Iterator[Batch]:
     """Yield one epoch of shuffled, augmented batches of equal size; what fills no batch is left out.
 
-    A turn is a number of four bits: 0 to 2 mirror slices, rows and columns, 3 swaps rows and columns afterwards. Rows
-    within a batch are sorted by their turn.
+    Rows within a batch are sorted by their turn (`voxels.turned`).
     """
     size = min(recipe.batch_size, len(data))
     shown = len(data) // size * size
     order = torch.randperm(len(data), generator=generator)
-    turns = torch.randint(_TURNS, (len(data),), generator=generator)
+    turns = torch.randint(TURNS, (len(data),), generator=generator)
     order, turns = order[:shown].view(-1, size), turns[:shown].view(-1, size)
     if not recipe.augment:
         yield from (data[rows] for rows in moved(order, data.home))
         return
     turns, by_turn = turns.sort(dim=1, stable=True)
     order = order.gather(1, by_turn)
-    in_plane = one_hot(turns // 4, 4).sum(dim=1).tolist()  # of a tensor on the CPU: no device is asked
-    mirrored = moved(turns % 4, data.labels.device)
-    for rows, mirrors, counts in zip(moved(order, data.home), mirrored, in_plane, strict=True):
-        batch = data[rows]
-        yield replace(batch, images=turned(batch.images, mirrors, counts))
-
-
-def turned(
-    images: Float[Tensor, "batch slices rows columns"], mirrors: Int[Tensor, " batch"], counts: Sequence[int]
-) -> Float[Tensor, "batch slices rows columns"]:
-    """Return images each turned its own way, by a number of operations that does not depend on the turns.
-
-    Args:
-        images: Of square slices, in an order that `counts` describes.
-        mirrors: Bits 0 and 1 mirror an image's slices and rows: its lines are gathered in another order.
-        counts: How many images, from the first on, have their columns left as they are, mirrored, swapped with the
-            rows, and mirrored then swapped.
-    """
-    lines_each = images.shape[1] * images.shape[2]
-    first = torch.arange(0, len(images) * lines_each, lines_each, device=images.device)
-    lines = (first[:, None] + _lines(images.shape[1], images.shape[2], images.device)[mirrors]).flatten()
-    gathered = images.reshape(-1, images.shape[3]).index_select(0, lines).view(images.shape)
-    plain, mirrored, swapped, both = torch.split(gathered, list(counts))
-    return torch.cat([plain, mirrored.flip(3), swapped.mT, both.flip(3).mT])
-
-
-@lru_cache(maxsize=4)
-def _lines(slices: int, rows: int, device: torch.device) -> Int[Tensor, "4 lines"]:
-    """Return the order of an image's lines, for each value of the bits that mirror slices and rows."""
-    number = torch.arange(slices * rows, device=device).view(slices, rows)
-    return torch.stack([number, number.flip(0), number.flip(1), number.flip(0, 1)]).flatten(1)
+    for rows, codes in zip(moved(order, data.home), moved(turns, data.home), strict=True):
+        if isinstance(data, Part):
+            yield data.batch(rows, codes)
+        else:
+            batch = data[rows]
+            yield replace(batch, images=turned(batch.images, torch.arange(size, device=rows.device), codes))

@@ -121,7 +121,7 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
     if row.reads_diameter and not np.isfinite(cohort.diameter_mm[[*data.train, *data.test]]).all():
         raise Unsupported("the collection does not give every nodule's diameter")  # seen before hours of training
     task = task_of(data, preset)
-    voxels, unlabelled = placed_once(data.open, data.cohort_file, device), np.full(len(data.test), -1)
+    voxels, unlabelled = placed_once(cohort, device), np.full(len(data.test), -1)
     train = part_of(cohort, voxels, data.train, data.train_labels, recipe.window_hu)
     test = part_of(cohort, voxels, data.test, unlabelled, recipe.window_hu)
 

@@ -5,18 +5,18 @@ all processes share. Either way an image has the same bits.
 """
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int16
+from jaxtyping import Float, Int, Int16, Shaped
 from torch import Tensor
 
 from benchmark.contracts import Cohort
 
+TURNS = 16  # the mirror images and quarter turns that keep a stack of square slices a stack of slices
+_WHOLE, _MIRRORED = slice(None), slice(None, None, -1)
 SHARE = 0.25  # of a card's free memory that voxels may take: the rest is the network's, or another worker's
 
 
@@ -32,13 +32,12 @@ class Voxels:
     hu: Int16[Tensor, "nodules slices rows columns"]
     device: torch.device
 
-    def __getitem__(self, rows: Int[Tensor, " some"]) -> Int16[Tensor, "some slices rows columns"]:
-        """Return some nodules' crops on the device; the row numbers stand where `hu` does."""
-        if self.hu.device.type == self.device.type:
-            return self.hu.index_select(0, rows)
-        read = torch.empty((len(rows), *self.hu.shape[1:]), dtype=self.hu.dtype, pin_memory=self.device.type == "cuda")
-        torch.index_select(self.hu, 0, rows, out=read)
-        return read.to(self.device, non_blocking=True)
+    def taken(
+        self, rows: Int[Tensor, " some"], turns: Int[Tensor, " some"] | None = None
+    ) -> Int16[Tensor, "some slices rows columns"]:
+        """Return some nodules' crops on the device, turned or not; rows and turns stand where `hu` does."""
+        found = self.hu.index_select(0, rows) if turns is None else turned(self.hu, rows, turns)
+        return moved(found, self.device)
 
 
 def place(volumes: Int16[np.ndarray, "nodules slices rows columns"], device: torch.device) -> Voxels:
@@ -50,14 +49,56 @@ def place(volumes: Int16[np.ndarray, "nodules slices rows columns"], device: tor
     return Voxels(hu.to(device) if fits else hu, device)
 
 
-@lru_cache(maxsize=1)
-def placed_once(open_cohort: Callable[[Path], Cohort], file: Path, device: torch.device) -> Voxels:
-    """Do as `place` with a prepared cohort's crops, once per process: every fit reads the same.
+_LAST: list[tuple[Cohort, torch.device, Voxels]] = []
 
-    Raises:
-        InputError: As `open_cohort`.
+
+def placed_once(cohort: Cohort, device: torch.device) -> Voxels:
+    """Do as `place` with a cohort's crops, once for all fits in a row that are given the same cohort object."""
+    if not (_LAST and _LAST[0][0] is cohort and _LAST[0][1] == device):
+        _LAST.clear()  # before the next: a process works on one cohort at a time
+        _LAST.append((cohort, device, place(cohort.volumes, device)))
+    return _LAST[0][2]
+
+
+def turned(
+    crops: Shaped[Tensor, "crops slices side side"], rows: Int[Tensor, " batch"], turns: Int[Tensor, " batch"]
+) -> Shaped[Tensor, "batch slices side side"]:
+    """Return some crops, each turned its own way.
+
+    A turn is a number of four bits: 0 to 2 mirror slices, rows and columns, 3 swaps rows and columns afterwards. In the
+    host's memory each is copied through NumPy's view of it, which reads a voxel once and makes nothing between; a card
+    gathers all voxels at once, in one operation that waits for nothing.
     """
-    return place(open_cohort(file).volumes, device)
+    return turned_at_once(crops, rows, turns) if crops.is_cuda else turned_one_by_one(crops, rows, turns)
+
+
+def turned_one_by_one(
+    crops: Shaped[Tensor, "crops slices side side"], rows: Int[Tensor, " batch"], turns: Int[Tensor, " batch"]
+) -> Shaped[Tensor, "batch slices side side"]:
+    """Turn each crop by a view."""
+    made = crops.new_empty(len(rows), *crops.shape[1:])
+    source, target = crops.numpy(), made.numpy()
+    for place, (row, turn) in enumerate(zip(rows.tolist(), turns.tolist(), strict=True)):
+        mirrored = source[row][tuple(_MIRRORED if turn >> bit & 1 else _WHOLE for bit in range(3))]
+        target[place] = mirrored.swapaxes(1, 2) if turn >> 3 else mirrored
+    return made
+
+
+def turned_at_once(
+    crops: Shaped[Tensor, "crops slices side side"], rows: Int[Tensor, " batch"], turns: Int[Tensor, " batch"]
+) -> Shaped[Tensor, "batch slices side side"]:
+    """Gather every voxel from where its crop's turn takes it."""
+    slices, lines, columns = (table[turns] for table in _origins(*crops.shape[1:3], crops.device))
+    return crops[rows[:, None, None, None], slices, lines, columns]
+
+
+@lru_cache(maxsize=4)
+def _origins(slices: int, side: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the slice, row and column from which each turn takes each voxel, in shapes that spread over a crop."""
+    number = torch.arange(slices * side * side).view(1, slices, side, side)
+    moves = turned_one_by_one(number, torch.zeros(TURNS, dtype=torch.long), torch.arange(TURNS))
+    lines, columns = moves[:, :1] // side % side, moves[:, :1] % side
+    return (moves[:, :, :1, :1] // side**2).to(device), lines.to(device), columns.to(device)
 
 
 def to_images(

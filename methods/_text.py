@@ -9,6 +9,7 @@ its predecessors, and takes the positional embedding of its depth. For three cla
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -62,11 +63,16 @@ def cosine_logits(
 
 
 def encode_texts(tower: TextTower, texts: Sequence[str]) -> Float[Tensor, "texts features"]:
-    """Return the features, of length one, of texts without slots: to be computed once per fit.
+    """Return the features, of length one, of texts without slots: encoded once per process, and each caller's own.
 
     Raises:
         Unsupported: A text is longer than the tower's context.
     """
+    return _encoded(tower, tuple(texts)).clone()
+
+
+@lru_cache(maxsize=64)
+def _encoded(tower: TextTower, texts: tuple[str, ...]) -> Float[Tensor, "texts features"]:
     no_slots = tower.embedding.new_empty(1, 0, tower.width)
     with torch.no_grad():
         features: Tensor = prompt_encoder(tower, texts)(no_slots)

@@ -1,10 +1,17 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmark import voxels
-from benchmark.voxels import Voxels, moved, place, placed_once, to_images
-from fakes import Opened, make_cohort
+from benchmark.voxels import Voxels, moved, place, placed_once, to_images, turned_at_once, turned_one_by_one
+from fakes import make_cohort
+from turns import turn
 
 CPU = torch.device("cpu")
 
@@ -28,15 +35,48 @@ def test_intensities_have_the_bits_of_float32_arithmetic_one_operation_at_a_time
 def test_rows_are_each_nodules_own_and_on_the_cpu_nothing_is_copied_to_hold_them():
     volumes = make_cohort().volumes
     placed = place(volumes, CPU)
-    assert placed[torch.tensor([3, 0])].equal(torch.from_numpy(volumes[[3, 0]]))
+    assert placed.taken(torch.tensor([3, 0])).equal(torch.from_numpy(volumes[[3, 0]]))
     assert placed.hu.data_ptr() == volumes.ctypes.data
     assert moved(placed.hu, CPU) is placed.hu
 
 
-def test_voxels_are_placed_once_in_a_process(tmp_path):
-    opened = Opened(make_cohort())
-    first = placed_once(opened, tmp_path / "cohort.npz", CPU)
-    assert placed_once(opened, tmp_path / "cohort.npz", CPU) is first and opened.times == 1
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 15)), min_size=1, max_size=20),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from([torch.int16, torch.float32]),
+)
+def test_every_crop_is_turned_as_numpy_turns_it_on_the_host_and_as_a_card_does(chosen, slices, side, dtype):
+    crops = torch.arange(9 * slices * side * side).to(dtype).reshape(9, slices, side, side)
+    rows, turns = (torch.tensor(column) for column in zip(*chosen, strict=True))
+    expected = torch.cat([turn(crops[[row]], code) for row, code in chosen])
+    assert turned_one_by_one(crops, rows, turns).equal(expected)
+    assert turned_at_once(crops, rows, turns).equal(expected)
+
+
+WARNED = """
+import sys, warnings
+sys.path.insert(0, sys.argv[1])
+import numpy as np, torch
+from benchmark.voxels import place
+warnings.simplefilter("error")
+crops = np.zeros((2, 3, 4, 4), dtype=np.int16)
+crops.flags.writeable = False
+assert len(place(crops, torch.device("cpu")).taken(torch.tensor([1, 0]), torch.tensor([3, 15]))) == 2
+"""
+
+
+def test_a_file_that_is_mapped_to_be_read_alone_gives_no_warning():
+    command = [sys.executable, "-c", WARNED, str(Path(__file__).parents[2])]  # torch warns once in a process
+    assert subprocess.run(command, capture_output=True, text=True).stderr == ""
+
+
+def test_voxels_are_placed_once_for_all_fits_that_are_given_one_cohort():
+    cohort, other = make_cohort(), make_cohort(9)
+    first = placed_once(cohort, CPU)
+    assert placed_once(cohort, CPU) is first
+    assert len(placed_once(other, CPU).hu) == 9 and placed_once(other, torch.device("meta")).device.type == "meta"
+    assert placed_once(cohort, CPU).hu.equal(first.hu)
 
 
 class Card:
@@ -60,5 +100,5 @@ def test_a_card_holds_voxels_that_take_a_quarter_of_its_free_memory_at_most(monk
 def test_rows_read_from_a_map_reach_a_card_as_those_that_it_holds():
     volumes, card = make_cohort().volumes, torch.device("cuda")
     rows = torch.tensor([5, 1, 5])
-    streamed = Voxels(torch.from_numpy(volumes), card)[rows]
-    assert streamed.device.type == "cuda" and streamed.equal(place(volumes, card)[rows.to(card)])
+    streamed = Voxels(torch.from_numpy(volumes), card).taken(rows)
+    assert streamed.device.type == "cuda" and streamed.equal(place(volumes, card).taken(rows.to(card)))

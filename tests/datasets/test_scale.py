@@ -35,7 +35,7 @@ def anonymous():
 file, recipe, most = Path(sys.argv[3]), Recipe(batch_size=64), anonymous()
 nodules = int(sys.argv[4])
 data = fold_data(file, ["three"], "published", np.arange(nodules) % 5)["three", 0]
-voxels = placed_once(data.open, data.cohort_file, torch.device("cpu"))
+voxels = placed_once(data.cohort(), torch.device("cpu"))
 train = part_of(data.cohort(), voxels, data.train, data.train_labels, recipe.window_hu)
 start, shown = time.process_time(), 0
 for batch in epoch_batches(train, recipe, torch.Generator().manual_seed(0)):

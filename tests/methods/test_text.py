@@ -9,10 +9,11 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from benchmark.contracts import TextTowerSpec, Unsupported
-from methods._text import PromptEncoder, cosine_logits, encode_texts, prefix_tree
+from methods import ROWS
+from methods._text import PromptEncoder, _encoded, cosine_logits, encode_texts, prefix_tree
 from methods._tower import TextTower, load_text_tower
 from towers import made
-from vision import ATTRIBUTES, CLASSES
+from vision import ATTRIBUTES, CLASSES, vision_task
 
 SMALL = TextTowerSpec(name="random", width=16, layers=2, heads=2)
 PROMPTS = {
@@ -109,6 +110,35 @@ def test_fixed_texts_equal_open_clips_encode_text():
     texts = [f"a nodule image of {name}." for name in CLASSES] + list(ATTRIBUTES)
     expected = tower.clip.encode_text(tower.tokenizer(texts), normalize=True)
     torch.testing.assert_close(encode_texts(tower, texts), expected, atol=1e-12, rtol=0)
+
+
+def test_fixed_texts_are_encoded_once_a_process_and_are_each_callers_own(monkeypatch):
+    passes, tower = [], tower_of(SMALL, torch.float32)
+    monkeypatch.setattr(PromptEncoder, "forward", counting(PromptEncoder.forward, passes))
+    first, second = encode_texts(tower, ["benign.", "malignant."]), encode_texts(tower, ("benign.", "malignant."))
+    assert len(passes) == 1 and first.equal(second)
+    first.zero_()
+    assert encode_texts(tower, ["benign.", "malignant."]).equal(second) and len(passes) == 1
+    encode_texts(tower, ["malignant.", "benign."])
+    assert not encode_texts(tower_of(SMALL, torch.float32), ["benign.", "malignant."]).equal(first)
+    assert len(passes) == 3
+
+
+def counting(forward, passes: list[int]):
+    """Return a forward pass that notes how many slots it was given."""
+
+    def counted(self, slots):
+        passes.append(slots.shape[1])
+        return forward(self, slots)
+
+    return counted
+
+
+def test_two_methods_of_one_task_read_their_texts_from_one_pass(monkeypatch):
+    task, passes = vision_task(), []
+    monkeypatch.setattr(PromptEncoder, "forward", counting(PromptEncoder.forward, passes))
+    _encoded.cache_clear()
+    assert ROWS["clip"].build(task).text_features.equal(ROWS["clip"].build(task).text_features) and passes == [0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""An epoch of shuffled, augmented batches against a DataLoader whose data set turns one image after the other.
+
+    python -m pytest tests/performance/test_augmentation.py -o addopts=--import-mode=importlib -s
+
+(without the project's own options: these switch benchmarks off, and shape checks on). Both read the same crops of int16
+and give the same images; the loader works in this process, since one thread a process is how fits run here. By turns,
+in processor seconds; the ratio is printed. The default run of the tests checks that both give the same images.
+"""
+
+import statistics
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from benchmark.batches import epoch_batches, part_of
+from benchmark.recipe import Recipe
+from benchmark.voxels import place
+from fakes import make_cohort
+
+RECIPE = Recipe(batch_size=64)
+CPU = torch.device("cpu")
+
+
+class Turned(Dataset):
+    """What is usually written: an image, its window and its turn at a time, in NumPy."""
+
+    def __init__(self, crops: np.ndarray, order: list[int], turns: list[int]) -> None:
+        self.crops, self.order, self.turns = crops, order, turns
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        low, high = RECIPE.window_hu
+        image = np.clip((self.crops[self.order[number]].astype(np.float32) - low) / (high - low), 0, 1)
+        code = self.turns[number]
+        for bit in range(3):
+            if code >> bit & 1:
+                image = np.flip(image, bit)
+        return np.ascontiguousarray(np.swapaxes(image, 1, 2) if code >> 3 else image)
+
+
+def drawn(count: int) -> tuple[list[int], list[int]]:
+    """Draw what `epoch_batches` draws, sorted within batches as it sorts."""
+    generator = torch.Generator().manual_seed(0)
+    order, turns = torch.randperm(count, generator=generator), torch.randint(16, (count,), generator=generator)
+    turns, by_turn = turns.view(-1, 64).sort(dim=1, stable=True)
+    return order.view(-1, 64).gather(1, by_turn).flatten().tolist(), turns.flatten().tolist()
+
+
+@pytest.mark.benchmark(timer=time.process_time)
+def test_an_augmented_epoch(benchmark):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    count = 2048 if benchmark.enabled else 64
+    crops = np.random.default_rng(0).integers(-1000, 600, (count, 32, 32, 32), dtype=np.int16)
+    cohort = make_cohort()
+    few = np.arange(count) % len(cohort)
+    part = part_of(cohort, place(cohort.volumes, CPU), few, few, RECIPE.window_hu)
+    data = type(part)(**vars(part) | {"voxels": place(crops, CPU), "rows": torch.arange(count)})
+    loader, seconds = DataLoader(Turned(crops, *drawn(count)), batch_size=64), []
+
+    def batched() -> torch.Tensor:
+        for batch in epoch_batches(data, RECIPE, torch.Generator().manual_seed(0)):
+            last = batch.images
+        return last
+
+    def sample_by_sample() -> None:
+        start = time.process_time()
+        for images in loader:
+            last = images
+        seconds.append(time.process_time() - start)
+        torch.testing.assert_close(batched(), last, atol=1e-6, rtol=0)
+
+    benchmark.pedantic(batched, setup=sample_by_sample, rounds=7 if benchmark.enabled else 1)
+    torch.set_num_threads(threads)
+    if benchmark.enabled:
+        ours, theirs = benchmark.stats.stats.median, statistics.median(seconds)
+        benchmark.extra_info.update(loader_s=theirs, times_faster=theirs / ours)
+        print(f"\n{1e6 * ours / count:.0f} us an image against {1e6 * theirs / count:.0f}: {theirs / ours:.1f} times")
