@@ -4,9 +4,12 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 
@@ -18,6 +21,7 @@ from datasets.protocols import LABEL_SETS
 from datasets.work import Progress, mapping, room
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
+VOXEL = np.dtype(np.int16)
 PARTS_PER_WORKER = 8  # fewer are done before another process has started
 
 
@@ -32,7 +36,8 @@ def prepare(
     """Return the prepared file of a cohort, which is made if it is not there.
 
     The file's name carries a hash of all that makes it, so other settings or other code make another file. It
-    appears in one step, and its bytes do not depend on the number of workers.
+    appears in one step, and its bytes do not depend on the number of workers. Until then the voxels lie in a file
+    without a name beside it, never all in memory: preparing takes twice the room on disk.
 
     Args:
         collection: Where the nodules come from.
@@ -58,16 +63,16 @@ def prepare(
     path = folder / f"{source}-{'all' if sample is None else sample}-{fingerprint[:16]}.npz"
     if path.is_file():
         return path
-    with room(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with room(folder), TemporaryFile(dir=folder) as beside:
         chosen = choose(collection, sample)
         parts = collection.parts(chosen)
-        made = list(_make(collection, parts, workers, progress))
-        preparation = collection.preparation(parts, made)
-        left_out = {name: reason for one in made for name, reason in one.left_out.items()}
+        left_out = _keep(collection, parts, _make(collection, parts, workers, progress), beside)
+        preparation = collection.preparation(parts, left_out)
         kept = [nodule for nodule in chosen if nodule.id not in left_out]
         if not kept:
             raise InputError(_nothing(collection, preparation, left_out))
-        volumes: Volumes = np.concatenate([one.volumes for one in made])
+        volumes: Volumes = np.memmap(beside, VOXEL, "r").reshape(-1, SIZE, SIZE, SIZE)
         store.write(seal(collection, kept, volumes, Provenance(sample, fingerprint, preparation)), path)
     return path
 
@@ -129,13 +134,24 @@ def seal(collection: Collection, nodules: Sequence[NoduleInfo], volumes: Volumes
 
 def _make(collection: Collection, parts: Sequence[Sized], workers: int, progress: Progress | None) -> Iterator[Made]:
     """Make every part, in order."""
-    sizes = [len(part) for part in parts]
+    done = list(accumulate(len(part) for part in parts))
     enough = 1 + len(parts) // PARTS_PER_WORKER if collection.in_processes else 1
     with mapping(min(workers, enough)) as mapped:
-        for number, made in enumerate(mapped(collection.make, parts), start=1):
+        for made, so_far in zip(mapped(collection.make, parts), done, strict=True):
             yield made
             if progress is not None:
-                progress(sum(sizes[:number]), sum(sizes))
+                progress(so_far, done[-1])
+
+
+def _keep(collection: Collection, parts: Sequence[Sized], made: Iterable[Made], file: IO[bytes]) -> dict[str, str]:
+    """Write the voxels of every part to a file, as they come; return why nodules were left out."""
+    left_out: dict[str, str] = {}
+    for part, one in zip(parts, made, strict=True):
+        _check_voxels(collection, one.volumes, len(part) - len(one.left_out))
+        file.write(np.ascontiguousarray(one.volumes).data)
+        left_out |= one.left_out
+    file.flush()
+    return left_out
 
 
 def _nothing(collection: Collection, preparation: Preparation | None, left_out: dict[str, str]) -> str:
@@ -152,11 +168,7 @@ def _nothing(collection: Collection, preparation: Preparation | None, left_out: 
 def _check(collection: Collection, nodules: Sequence[NoduleInfo], volumes: Volumes) -> None:
     """Refuse what a collection of one's own may get wrong."""
     title = f"the collection {collection.title}"
-    if volumes.shape != (len(nodules), SIZE, SIZE, SIZE) or volumes.dtype != np.int16:
-        raise InputError(
-            f"{title} made voxels of {volumes.dtype} in shape {volumes.shape} for {len(nodules)} nodules: each crop "
-            f"must be {SIZE} x {SIZE} x {SIZE} of int16, and each nodule made or named in left_out"
-        )
+    _check_voxels(collection, volumes, len(nodules))
     if twice := [name for name, count in Counter(nodule.id for nodule in nodules).items() if count > 1]:
         raise InputError(f"{title} has two nodules with the id {twice[0]!r}: ids must be unique")
     for one in nodules:
@@ -172,3 +184,11 @@ def _check(collection: Collection, nodules: Sequence[NoduleInfo], volumes: Volum
                 f"the nodule {one.id!r} of {title} must have a rating for each of the collection's attributes, and the "
                 f"strata of the other nodules, not {len(one.ratings)} ratings and {sorted(one.strata)}"
             )
+
+
+def _check_voxels(collection: Collection, volumes: Volumes, count: int) -> None:
+    if volumes.shape != (count, SIZE, SIZE, SIZE) or volumes.dtype != VOXEL:
+        raise InputError(
+            f"the collection {collection.title} made voxels of {volumes.dtype} in shape {volumes.shape} for {count} "
+            f"nodules: each crop must be {SIZE} x {SIZE} x {SIZE} of int16, and each nodule made or named in left_out"
+        )

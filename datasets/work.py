@@ -2,8 +2,9 @@
 
 import errno
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from benchmark.contracts import InputError
 
+AHEAD = 16  # things done or waiting for each worker, so that none is idle while an earlier one takes longer
 Progress = Callable[[int, int], None]
 """Is called with the number of things done and their total."""
 
@@ -38,8 +40,19 @@ def mapping(workers: int) -> Iterator[Map]:
         yield map
         return
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+    def mapped(function: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
+        """Do as `pool.map`, but hold no more results than are soon asked for."""
+        begun: deque[Future[Made]] = deque()
+        for one in given:
+            begun.append(pool.submit(function, one))
+            if len(begun) > AHEAD * workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
     try:
-        yield pool.map
+        yield mapped
     except BrokenProcessPool as error:
         raise InputError("a worker process died, of too little memory perhaps: try again with fewer workers") from error
     finally:

@@ -138,8 +138,8 @@ class Collection:
                 raise InputError(f"the collection {self.title} cannot make the nodule {nodule.id}: {said}") from error
         return Made(np.stack(volumes))
 
-    def preparation(self, parts: Sequence[Any], made: Sequence[Made]) -> Preparation | None:
-        """Return what came of a download; None where there is none."""
+    def preparation(self, parts: Sequence[Any], left_out: Mapping[str, str]) -> Preparation | None:
+        """Return what came of a download, given why nodules were left out; None where there is none."""
         return None
 
 

@@ -1,7 +1,7 @@
 """The two sources of LIDC-IDRI's nodules: a phantom, which needs no download, and the real CT."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -140,7 +140,7 @@ class Dicom(_Lidc):
         volumes, outcome = series.crop(part)
         return Made(volumes, outcome.left_out)
 
-    def preparation(self, parts: Sequence[Job], made: Sequence[Made]) -> Preparation:
+    def preparation(self, parts: Sequence[Job], left_out: Mapping[str, str]) -> Preparation:
         """Write the report of what came of the download, and return it in numbers."""
         return report.report(self.survey, parts, readings.load(), list(self._lidc.values()))
 

@@ -1,4 +1,5 @@
 import re
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 import datasets
-from benchmark.contracts import InputError
+from benchmark.contracts import InputError, Made
 from benchmark.files import sha256
 from datasets import cohort, store
 from datasets.lidc import collections
@@ -147,6 +148,29 @@ def test_a_nodule_that_could_not_be_made_is_left_out_and_no_other(toy, tmp_path)
     found = store.load(cohort.prepare(collection, tmp_path))
     assert found.nodule_ids == ("a-0", "c-2") and found.volumes[:, 0, 0, 0].tolist() == [0, 2]
     assert found.malignancy.tolist() == [1, 3]
+
+
+def test_voxels_are_on_disk_as_they_are_made_and_never_all_in_memory(toy, tmp_path, monkeypatch):
+    made, most = [], []
+
+    def make(part):
+        crops = np.zeros((1, 32, 32, 32), dtype=np.int16)
+        made.append(weakref.ref(crops))
+        most.append(sum(one() is not None for one in made))
+        return Made(crops)
+
+    collection = toy(*((f"p{number}", (3,)) for number in range(20)))
+    monkeypatch.setattr(collection, "make", make)
+    cohort.prepare(collection, tmp_path)
+    assert len(most) == 20 and max(most) <= 2
+
+
+def test_a_part_with_too_few_or_too_many_crops_is_refused(three, tmp_path, monkeypatch):
+    for count in (0, 2):
+        monkeypatch.setattr(three, "make", lambda part, n=count: Made(np.zeros((n, 32, 32, 32), dtype=np.int16)))
+        with pytest.raises(InputError, match=rf"\({count}, 32, 32, 32\) for 1 nodules: each crop"):
+            cohort.prepare(three, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_left_is_a_sentence_that_says_why(toy, tmp_path):

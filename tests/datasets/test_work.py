@@ -4,13 +4,27 @@ import os
 import pytest
 
 from benchmark.contracts import InputError
-from datasets.work import mapping, room
+from datasets.work import AHEAD, mapping, room
 
 
 def test_results_come_in_order_from_one_process_or_two():
     for workers in (1, 2):
         with mapping(workers) as mapped:
             assert list(mapped(abs, [-3, -1, 2])) == [3, 1, 2]
+
+
+def test_no_more_is_begun_than_is_soon_asked_for():
+    begun = []
+
+    def given():
+        for number in range(200):
+            begun.append(number)
+            yield number
+
+    with mapping(2) as mapped:
+        results = mapped(abs, given())
+        assert next(results) == 0 and len(begun) == 2 * AHEAD + 1
+        assert list(results) == list(range(1, 200))
 
 
 def test_one_worker_is_this_process():
