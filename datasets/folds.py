@@ -75,7 +75,9 @@ def _first_that_works(
             return fold_of
     if n_folds > _MOST_TOLD:
         return None
-    held = {p: frozenset(labels_three[patients == p].tolist()) & frozenset(classes) for p in np.unique(patients)}
+    held: dict[str, frozenset[int]] = dict.fromkeys(np.unique(patients).tolist(), frozenset())
+    for patient, label in zip(patients.tolist(), labels_three.tolist(), strict=True):
+        held[patient] |= {label} & set(classes)
     return _deal_groups(patients, whole_groups(held, frozenset(classes), n_folds), seed)
 
 
