@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     name, preset = presets.resolve(args.preset, device, presets.Changes.of(args), describe)
     workers = choose.choose_workers(args.workers, device)
     if args.cohort or args.collection is not None:
-        source = (store.load(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
+        source = (store.open_once(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
     times = Timings(places.work_folder(args.work), device, (name, preset), (source, rule), workers)
     folder = args.out or times.work / "runs" / origin.folder_name(name, source, rule, settings)
     if args.dry_run:

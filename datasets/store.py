@@ -112,7 +112,7 @@ def open_once(path: Path, verified: Stamp | None = None) -> Cohort:
     Raises:
         InputError: As `load`.
     """
-    now = stamp_of(path)
+    now, path = stamp_of(path), path.resolve()
     return _mapped_once(path, now) if now == verified else _verified_once(path, now)
 
 

@@ -91,6 +91,9 @@ def test_the_hash_covers_kind_and_shape_of_numbers(cohort):
 
 def test_a_cohort_is_opened_once_in_a_process(path):
     assert store.open_once(path) is store.open_once(path)
+    assert store.open_once(path.parent / ".." / path.parent.name / path.name) is store.open_once(
+        path
+    )  # by whatever name
     assert store.open_once(path).content_hash == store.load(path).content_hash
     assert pickle.loads(pickle.dumps(store.open_once)) is store.open_once
 
