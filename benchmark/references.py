@@ -1,4 +1,4 @@
-"""Reference rows: what no image at all, one number, or the radiologists' own ratings can do.
+"""Reference rows: what no image at all, one number (size, readers), or the radiologists' own ratings can do.
 
 They stand in every table, so that nobody mistakes a class prior or the nodule's size for learning. They are not
 methods: they read what a method may not (ratings of the test nodules), and no gradient trains them. Labels of test
@@ -8,7 +8,7 @@ nodules reach none.
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from benchmark.contracts import Columns, Row, Unsupported
 
@@ -42,6 +42,26 @@ def log_diameter(train: Columns, test: Columns, labels: Labels, num_classes: int
     return _over_all_classes(model, sizes_train, sizes_test, labels, num_classes)
 
 
+def number_of_readers(train: Columns, test: Columns, labels: Labels, num_classes: int, seed: int) -> Proba:
+    """Regress the class on how many readers marked the nodule: what a mere habit of marking gives away.
+
+    Each number is a category of its own, so that nothing is presumed of how the classes change with it. Where there
+    are a handful of numbers this costs nothing; a line in the number would speak for nodules that four readers marked
+    by those that one did. A number that no training nodule has is given the regression's intercept alone.
+
+    Raises:
+        Unsupported: A nodule's readers are not known.
+    """
+    if not (train.n_readers.all() and test.n_readers.all()):
+        raise Unsupported("the collection does not say how many readers each nodule has")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    return _over_all_classes(model, train.n_readers[:, None], test.n_readers[:, None], labels, num_classes)
+
+
 def ratings_forest(train: Columns, test: Columns, labels: Labels, num_classes: int, seed: int) -> Proba:
     """Grow a random forest on the mean ratings, the test nodules' own included (scikit-learn's defaults).
 
@@ -58,8 +78,8 @@ def ratings_forest(train: Columns, test: Columns, labels: Labels, num_classes: i
 
 def _over_all_classes(
     model: "ClassifierMixin",
-    train: Float[np.ndarray, "train features"],
-    test: Float[np.ndarray, "test features"],
+    train: Shaped[np.ndarray, "train features"],
+    test: Shaped[np.ndarray, "test features"],
     labels: Labels,
     num_classes: int,
 ) -> Proba:
@@ -75,6 +95,7 @@ ROWS: dict[str, Row] = {
     for row in (
         Row("majority", "Majority", "reference", majority),
         Row("log_diameter", "Log diameter", "reference", log_diameter),
+        Row("number_of_readers", "Number of readers", "reference", number_of_readers),
         Row("ratings_forest", "Radiologists' ratings", "reference", ratings_forest),
     )
 }

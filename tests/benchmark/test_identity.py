@@ -180,7 +180,7 @@ def changed_rows(checkout: Path, file: str, more: str) -> set[str]:
     return {key for key in before if before[key] != after[key]}
 
 
-REFERENCE_KEYS = {"majority", "log_diameter", "ratings_forest"}
+REFERENCE_KEYS = {"majority", "log_diameter", "number_of_readers", "ratings_forest"}
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def test_a_reference_gives_every_test_nodule_probabilities_over_the_classes(key)
 
 def test_every_reference_is_a_row_of_its_own_kind_and_key():
     assert all(row.kind == "reference" and row.key == key and row.method is None for key, row in ROWS.items())
-    assert [row.title for row in ROWS.values()] == ["Majority", "Log diameter", "Radiologists' ratings"]
+    assert [row.title for row in ROWS.values()] == [
+        *("Majority", "Log diameter", "Number of readers", "Radiologists' ratings")
+    ]
 
 
 def test_the_majority_gives_the_training_sets_class_frequencies():

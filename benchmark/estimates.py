@@ -1,0 +1,41 @@
+"""A figure with its interval, and both in print."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval; NaN where it is not defined.
+
+    Attributes:
+        value: On all nodules.
+        low: The 2.5 % quantile of the replicates.
+        high: The 97.5 % quantile.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, value: float, replicates: Float[np.ndarray, " replicates"]) -> "Estimate":
+        """Return a figure with its percentile interval, which is NaN where one replicate does not define it."""
+        low, high = np.quantile(replicates, [0.025, 0.975])
+        return cls(float(value), float(low), float(high))
+
+    def text(self, form: str = ".2f", times: float = 1) -> str:
+        """Return `value (low to high)`, and a dash where there is no value or no interval.
+
+        >>> Estimate(0.496, 0.4801, 0.5123).text(".1f", 100)
+        '49.6 (48.0 to 51.2)'
+        >>> Estimate(0.5, math.nan, math.nan).text(), Estimate(math.nan, math.nan, math.nan).text()
+        ('0.50 (-)', '-')
+        """
+        if math.isnan(self.value):
+            return "-"
+        between = "-" if math.isnan(self.low) else f"{times * self.low:{form}} to {times * self.high:{form}}"
+        return f"{times * self.value:{form}} ({between})"
