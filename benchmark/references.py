@@ -45,9 +45,9 @@ def log_diameter(train: Columns, test: Columns, labels: Labels, num_classes: int
 def number_of_readers(train: Columns, test: Columns, labels: Labels, num_classes: int, seed: int) -> Proba:
     """Regress the class on how many readers marked the nodule: what a mere habit of marking gives away.
 
-    Each number is a category of its own, so that nothing is presumed of how the classes change with it. Where there
-    are a handful of numbers this costs nothing; a line in the number would speak for nodules that four readers marked
-    by those that one did. A number that no training nodule has is given the regression's intercept alone.
+    Each number is a category of its own. A linear term would presume that a class becomes ever more likely with each
+    reader, and in LIDC it does not: 49, 66, 30 and 31 % of the nodules with one to four readers are benign. A number
+    that no training nodule has gets the regression's intercept alone.
 
     Raises:
         Unsupported: A nodule's readers are not known.

@@ -136,6 +136,7 @@ _add(
     _variant("clip_lung_literal", ClipLung, "literal attribute loss", attribute_loss="literal"),
     _variant("clip_lung_scaled_logit", ClipLung, "scaled logits", attribute_loss="scaled_logit"),
     _variant("clip_lung_presence", ClipLung, "ratings as presence", attr_scale="presence"),
+    _variant("clip_lung_trusted", ClipLung, "trusted ratings alone", trusted_only=True),
     _variant("clip_lung_class_first", ClipLung, "class first", class_first=True),
     _variant("clip_lung_sums", ClipLung, "sums as printed", sums=True),
     _variant("clip_lung_released_cold", ClipLungReleased, "temperature from 0.01", start_tau=0.01),
