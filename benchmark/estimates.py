@@ -27,7 +27,7 @@ class Estimate:
         low, high = np.quantile(replicates, [0.025, 0.975])
         return cls(float(value), float(low), float(high))
 
-    def text(self, form: str = ".2f", times: float = 1) -> str:
+    def text(self, form: str = ".2f", times: int = 1) -> str:
         """Return `value (low to high)`, and a dash where there is no value or no interval.
 
         >>> Estimate(0.496, 0.4801, 0.5123).text(".1f", 100)

@@ -16,7 +16,8 @@ from benchmark.estimates import Estimate
 
 CAVEATS = (
     "A correlation that differs is no proof of another scale: the scans of the first release may show other nodules, "
-    "or have had other readers. That two attributes differ far more than the rest is what speaks for the fault.",
+    "or have had other readers: sphericity differs a little too. That two attributes differ far more than the rest is "
+    "what speaks for the fault.",
     "Some 100 cases are at fault, and the mark is on 403 scans: most marked ratings may be sound.",
 )
 

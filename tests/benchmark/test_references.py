@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark.contracts import Columns, Unsupported
-from benchmark.references import ROWS, log_diameter, majority, ratings_forest
+from benchmark.references import ROWS, log_diameter, majority, number_of_readers, ratings_forest
 
 NAMES = ("subtlety", "margin")
 
@@ -100,6 +100,31 @@ def test_the_log_diameter_needs_every_diameter(part):
     parts[part] = replace(parts[part], diameter_mm=gap)
     with pytest.raises(Unsupported, match="does not give every nodule's diameter"):
         log_diameter(parts["train"], parts["test"], LABELS, 3, 0)
+
+
+def test_the_number_of_readers_gives_each_number_its_own_class_frequencies():
+    """Logistic regression on categories tends to their frequencies; they need not rise or fall with the number."""
+    readers = np.repeat([1, 2, 3], 30)
+    labels = np.concatenate([np.repeat([0, 1, 2], of) for of in ([24, 3, 3], [3, 24, 3], [24, 3, 3])])
+    proba = number_of_readers(replace(TRAIN, n_readers=readers), replace(TEST, n_readers=readers[::3]), labels, 3, 0)
+    np.testing.assert_allclose(proba[[0, 10, 20]], [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.8, 0.1, 0.1]], atol=0.05)
+    assert (proba[:10] == proba[0]).all()
+
+
+def test_the_number_of_readers_reads_that_alone_and_takes_a_number_it_never_saw():
+    before = number_of_readers(TRAIN, TEST, LABELS, 3, 0)
+    other = replace(TEST, ratings=TEST.ratings[::-1].copy(), diameter_mm=TEST.diameter_mm[::-1].copy())
+    assert np.array_equal(before, number_of_readers(TRAIN, other, LABELS, 3, 1))
+    unseen = number_of_readers(TRAIN, replace(TEST, n_readers=np.full(30, 9)), LABELS, 3, 0)
+    np.testing.assert_allclose(unseen, 1 / 3, atol=0.05)  # the classes are of one size
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_the_number_of_readers_must_be_known(part):
+    parts = {"train": TRAIN, "test": TEST}
+    parts[part] = replace(parts[part], n_readers=np.array([0, *parts[part].n_readers[1:]]))
+    with pytest.raises(Unsupported, match="does not say how many readers each nodule has"):
+        number_of_readers(parts["train"], parts["test"], LABELS, 3, 0)
 
 
 def test_the_forest_learns_from_the_ratings_of_the_test_nodules():
