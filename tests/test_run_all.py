@@ -57,7 +57,7 @@ def test_one_command_writes_tables_records_cohort_and_settings(finished):
         assert "these numbers mean nothing" in text
         assert "ddof=1" in text and "(reference) Majority" in text and "Poisson" in text
         assert {finished / f"{name}.tex", finished / f"{name}.csv"} <= set(finished.iterdir())
-    assert len(list((finished / "fits").rglob("*.json"))) == 5 * 2 * 2  # rows, label sets, folds
+    assert len(list((finished / "fits").rglob("*.json"))) == 6 * 2 * 2  # rows, label sets, folds
     run = json.loads((finished / "run.json").read_text())
     assert run["identity"]["preset"] == "smoke" and run["commands"][0].startswith("python run_all.py --preset smoke")
 
@@ -112,10 +112,10 @@ def test_two_workers_write_the_same_tables_as_none(finished, tmp_path, capsys):
 
 def test_a_dry_run_writes_nothing(finished, capsys, tmp_path):
     status, out, _ = call(capsys, *SMOKE, "--methods", "ce", "--dry-run", "--out", str(tmp_path / "new"))
-    assert status == 0 and "16 of 16 fits to do" in out and not (tmp_path / "new").exists()
+    assert status == 0 and "20 of 20 fits to do" in out and not (tmp_path / "new").exists()
     before = files(finished)
     _, out, _ = call(capsys, *SMOKE, "--methods", "ce", "--dry-run", "--out", str(finished))
-    assert "0 of 16 fits to do" in out and files(finished) == before
+    assert "0 of 20 fits to do" in out and files(finished) == before
 
 
 def test_a_finished_run_tells_the_next_plan_how_long_it_takes(finished, capsys, tmp_path):
@@ -241,7 +241,7 @@ def test_a_fit_that_breaks_is_a_footnote_and_status_1_and_the_rest_goes_on(capsy
     out_folder = tmp_path / "out"
     arguments = ["--methods", "spoilt", "--workers", "0", "--plugin", str(plugin), "--out", str(out_folder)]
     status, out, err = call(capsys, *SMOKE, *arguments)
-    assert status == 1 and "1 of 16 fits failed" in err
+    assert status == 1 and "1 of 20 fits failed" in err
     assert "Spoilt on LIDC-A failed on fold 1: TrainingFailed: the loss term 'ce' is nan in epoch 1" in out
     assert "Spoilt on LIDC-C does not apply: it wants three classes" in out
     assert "(n=1)" in (out_folder / "table1.md").read_text()
@@ -457,7 +457,7 @@ def test_records_that_cannot_be_used_are_set_aside_and_made_anew(finished, capsy
     torn.write_bytes(torn.read_bytes()[:100])
     arguments = [*SMOKE, "--methods", "ce", "poisson", "--workers", "0", "--out", str(out_folder)]
     _, plan, _ = call(capsys, *arguments, "--dry-run")
-    assert "2 of 20 fits to do" in plan
+    assert "2 of 24 fits to do" in plan
     status, _, err = call(capsys, *arguments)
     assert status == 0 and err.count("set aside") == 2
     assert "set aside two/poisson/fold0-seed0.json: edited or damaged" in err

@@ -86,7 +86,7 @@ def test_another_preset_or_device_of_a_file_of_figures_stays(prepared, capsys, t
     asked = ["--methods", "ce", "--datasets", "C", "--cohort", prepared]
     status, out, _ = call(capsys, *asked, "--work", str(tmp_path), "--write", str(file))
     content = json.loads(file.read_text())
-    assert status == 0 and "All 20 fits of the rows that could be measured (LIDC-C, 5 folds, seeds: 1):" in out
+    assert status == 0 and "All 25 fits of the rows that could be measured (LIDC-C, 5 folds, seeds: 1):" in out
     assert "by the profile of" in out and "CE Loss" in out and "text branch" not in out.replace("\n", " ")
     assert content["cpu"].keys() == {"paper", "smoke"} and content["cuda"] == {"paper": {"rows": 2}}
 
