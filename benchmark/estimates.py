@@ -23,7 +23,11 @@ class Estimate:
 
     @classmethod
     def of(cls, value: float, replicates: Float[np.ndarray, " replicates"]) -> "Estimate":
-        """Return a figure with its percentile interval, which is NaN where one replicate does not define it."""
+        """Return a figure with its percentile interval, which is NaN where one replicate does not define it.
+
+        >>> Estimate.of(0.5, np.linspace(0, 1, 1001))
+        Estimate(value=0.5, low=0.025, high=0.975)
+        """
         low, high = np.quantile(replicates, [0.025, 0.975])
         return cls(float(value), float(low), float(high))
 
