@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from benchmark.estimates import Estimate
+from benchmark.intervals import Interval
 
 CAVEATS = (
     "A correlation that differs is no proof of another scale: the scans of the first release may show other nodules, "
@@ -34,9 +34,9 @@ class Fault:
     """
 
     attribute: str
-    flagged: Estimate
-    elsewhere: Estimate
-    difference: Estimate
+    flagged: Interval
+    elsewhere: Interval
+    difference: Interval
 
 
 def correlations(
@@ -64,9 +64,9 @@ def correlations(
     return [
         Fault(
             name,
-            Estimate.of(whole[0][column], drawn[0][:, column]),
-            Estimate.of(whole[1][column], drawn[1][:, column]),
-            Estimate.of(whole[0][column] - whole[1][column], drawn[0][:, column] - drawn[1][:, column]),
+            Interval.of(whole[0][column], drawn[0][:, column]),
+            Interval.of(whole[1][column], drawn[1][:, column]),
+            Interval.of(whole[0][column] - whole[1][column], drawn[0][:, column] - drawn[1][:, column]),
         )
         for column, name in enumerate(attribute_names)
     ]

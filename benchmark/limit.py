@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from benchmark.estimates import Estimate
+from benchmark.intervals import Interval
 from benchmark.metrics import decide
 from benchmark.records import FitRecord
 
@@ -134,7 +134,7 @@ def model_on(reads: Reads, decisions: Int[np.ndarray, "seeds nodules"]) -> Reads
 
 def scored(
     reads: Reads, class_names: Sequence[str], weights: Int[np.ndarray, "replicates nodules"]
-) -> dict[str, Estimate]:
+) -> dict[str, Interval]:
     """Return accuracy, recall and F1 of each class, and quadratically weighted kappa, as fractions.
 
     Args:
@@ -143,16 +143,16 @@ def scored(
         weights: How often each replicate draws each nodule (`bootstrap.patient_weights`).
     """
     whole, drawn = (_statistics(counts, class_names) for counts in _confusions(reads, weights))
-    return {name: Estimate.of(whole[name][0], drawn[name]) for name in whole}
+    return {name: Interval.of(whole[name][0], drawn[name]) for name in whole}
 
 
-def difference(one: Reads, other: Reads, weights: Int[np.ndarray, "replicates nodules"]) -> Estimate:
+def difference(one: Reads, other: Reads, weights: Int[np.ndarray, "replicates nodules"]) -> Interval:
     """Return the accuracy of one less that of the other, paired: both see the same patients in each replicate."""
     whole, drawn = (
         _accuracy(mine) - _accuracy(yours)
         for mine, yours in zip(_confusions(one, weights), _confusions(other, weights), strict=True)
     )
-    return Estimate.of(whole[0], drawn)
+    return Interval.of(whole[0], drawn)
 
 
 def _readers(scores: Scores) -> tuple[Int[np.ndarray, " reads"], Int[np.ndarray, " reads"]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Int
 
-from benchmark.estimates import Estimate
+from benchmark.intervals import Interval
 from benchmark.limit import Classify, Reads, Scores, against_all, against_others, difference, model_on, pairs, scored
 from benchmark.scores import metric_title
 
@@ -70,5 +70,5 @@ def _cells(reads: Reads, class_names: Sequence[str], weights: Weights) -> list[s
     return [str(len(reads)), *map(_percent, shares), kappa.text()]
 
 
-def _percent(share: Estimate) -> str:
+def _percent(share: Interval) -> str:
     return share.text(".1f", 100)

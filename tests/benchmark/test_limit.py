@@ -72,18 +72,19 @@ def test_the_label_rule_decides_for_means_and_scores_alike():
     assert against_others(scores, in_three, 3).decided.argmax(axis=1).tolist() == [0, 1, 2, 2, 1, 0]
 
 
+@pytest.mark.parametrize("make", [against_others, against_all])
 @pytest.mark.parametrize(("classify", "classes"), [(in_three, 3), (in_two, 2)])
-def test_reads_equal_a_plain_loop_over_nodules_and_readers(classify, classes):
+def test_reads_equal_a_plain_loop_over_nodules_and_readers(make, classify, classes):
     scores, expected = invented(), []
     for nodule, row in enumerate(scores):
         known = [score for score in row if score == score]
         for place, own in enumerate(known if len(known) >= 3 else []):
-            others = [score for at, score in enumerate(known) if at != place]
-            label, mine = (int(classify(np.array([mean]))[0]) for mean in (sum(others) / len(others), own))
+            asked = [score for at, score in enumerate(known) if make is against_all or at != place]
+            label, mine = (int(classify(np.array([mean]))[0]) for mean in (sum(asked) / len(asked), own))
             if label >= 0:
                 share = [1 / classes] * classes if mine < 0 else np.eye(classes)[mine].tolist()
                 expected.append((nodule, label, share))
-    assert triples(against_others(scores, classify, classes)) == expected
+    assert triples(make(scores, classify, classes)) == expected
 
 
 def test_two_readers_stand_against_two_in_three_ways():
@@ -148,6 +149,8 @@ def test_a_replicate_is_what_its_drawn_nodules_give():
     expected = scored(against_others(copies, in_three, 3), THREE, np.ones((1, len(copies)), dtype=int))
     found = scored(against_others(scores, in_three, 3), THREE, drawn[None])
     assert all(one.low == one.high == pytest.approx(expected[name].value) for name, one in found.items())
+    whole = scored(against_others(scores, in_three, 3), THREE, np.ones((1, 40), dtype=int))
+    assert all(one.value == whole[name].value for name, one in found.items())  # the figure itself is of all nodules
 
 
 def test_a_difference_is_paired():
@@ -179,7 +182,8 @@ def test_the_table_has_the_reader_and_models_on_the_same_reads():
     assert others[1:3] == ["10", "30.0 (30.0 to 30.0)"] and everyone[1:3] == ["10", "70.0 (70.0 to 70.0)"]
     assert model[:3] == ["Model", "10", "60.0 (60.0 to 60.0)"]
     assert model[-2:] == ["30.0 (30.0 to 30.0)", "+30.0 (+30.0 to +30.0)"]
-    assert half[:2] == ["Half", "6"] and half[-2] == "50.0 (50.0 to 50.0)"  # three of its six reads
+    assert half[:2] == ["Half", "6"] and half[2] == "66.7 (66.7 to 66.7)"  # four of its six reads
+    assert half[-2:] == ["50.0 (50.0 to 50.0)", "+16.7 (+16.7 to +16.7)"]
 
 
 def test_the_caveats_say_what_it_is_not():

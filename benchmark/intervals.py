@@ -6,15 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from benchmark.bootstrap import interval
+
 
 @dataclass(frozen=True)
-class Estimate:
+class Interval:
     """A figure and its 95 % interval; NaN where it is not defined.
 
     Attributes:
         value: On all nodules.
-        low: The 2.5 % quantile of the replicates.
-        high: The 97.5 % quantile.
+        low: Lower end.
+        high: Upper end.
     """
 
     value: float
@@ -22,21 +24,20 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, value: float, replicates: Float[np.ndarray, " replicates"]) -> "Estimate":
-        """Return a figure with its percentile interval, which is NaN where one replicate does not define it.
+    def of(cls, value: float, replicates: Float[np.ndarray, " replicates"]) -> "Interval":
+        """Return a figure with the percentile interval of its replicates (see `bootstrap.interval`).
 
-        >>> Estimate.of(0.5, np.linspace(0, 1, 1001))
-        Estimate(value=0.5, low=0.025, high=0.975)
+        >>> Interval.of(0.5, np.linspace(0, 1, 1001))
+        Interval(value=0.5, low=0.025, high=0.975)
         """
-        low, high = np.quantile(replicates, [0.025, 0.975])
-        return cls(float(value), float(low), float(high))
+        return cls(float(value), *interval(replicates))
 
     def text(self, form: str = ".2f", times: int = 1) -> str:
         """Return `value (low to high)`, and a dash where there is no value or no interval.
 
-        >>> Estimate(0.496, 0.4801, 0.5123).text(".1f", 100)
+        >>> Interval(0.496, 0.4801, 0.5123).text(".1f", 100)
         '49.6 (48.0 to 51.2)'
-        >>> Estimate(0.5, math.nan, math.nan).text(), Estimate(math.nan, math.nan, math.nan).text()
+        >>> Interval(0.5, math.nan, math.nan).text(), Interval(math.nan, math.nan, math.nan).text()
         ('0.50 (-)', '-')
         """
         if math.isnan(self.value):
