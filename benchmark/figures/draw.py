@@ -3,6 +3,7 @@
 Each takes a note that says what it rests on, such as the cohort's own and the text tower (`Origin.tag`).
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from benchmark.contracts import Cohort
 from benchmark.figures.attention import Means
 from benchmark.figures.features import NEIGHBOURS, Spread
 from benchmark.figures.page import BLUE, CLASSES, GREEN, HEAT, INK, SCORES, VERMILION, Kind, page, short
@@ -108,7 +110,8 @@ def attention_maps(
                 if outlines is not None:
                     axis.set_xlabel(_share(inside[title][number], outlines[number].mean()), fontsize=6.5, labelpad=2)
         bar = ScalarMappable(Normalize(0, 1), HEAT)
-        figure.colorbar(bar, ax=axes, location="top", shrink=0.4, aspect=40, label="share of a map's greatest value")
+        high, said = 0.2 / len(images), "attention, as a part of its map's greatest"
+        figure.colorbar(bar, ax=axes, location="top", shrink=0.4, aspect=40, fraction=high, label=said)
 
     about = "Grad-CAM of the predicted class." if outlines is not None else f"Grad-CAM. {NO_OUTLINES}"
     return page(1.45 * (len(maps) + 2), 1.62 * len(images) + 0.8, f"{about} {note}", kind, draw)
@@ -136,10 +139,12 @@ def shares(found: Mapping[str, Means | None], note: str, kind: Kind = "svg") -> 
                 continue
             for name, field, marker, colour in levels:
                 value = 100 * getattr(one, field).value
-                axis.plot(value, place, marker, color=colour, markersize=7, label=name, markerfacecolor="none")
+                axis.plot(value, place + 0.17, marker, color=colour, markersize=7, label=name, markerfacecolor="none")
             value, low, high = 100 * one.inside.value, 100 * one.inside.low, 100 * one.inside.high
-            axis.hlines(place, low, high, color=BLUE, linewidth=2)
-            axis.plot(value, place, "o", color=BLUE, markersize=6, label="inside the outline, with its 95 % interval")
+            axis.hlines(place - 0.17, low, high, color=BLUE, linewidth=2)
+            axis.plot(
+                value, place - 0.17, "o", color=BLUE, markersize=6, label="inside the outline, with its 95 % interval"
+            )
         named = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=2, frameon=False)
         axis.set_yticks(range(len(found)), [short(title) for title in found])
@@ -150,6 +155,19 @@ def shares(found: Mapping[str, Means | None], note: str, kind: Kind = "svg") -> 
     numbers = {f"{one.nodules:,} nodules" + f" ({one.left_out:,} left out)" * (one.left_out > 0) for one in counted}
     about = f"Means over {' or '.join(sorted(numbers))}; intervals by resampling patients." if counted else NO_OUTLINES
     return page(7.2, 0.42 * len(found) + 1.3, f"{about} {note}", kind, draw)
+
+
+def words_of(cohort: Cohort, row: int, class_name: str) -> str:
+    """Return what is known of a nodule, in short lines for `attention_maps`; what is unknown is left out."""
+    score, diameter, readers = cohort.malignancy[row], cohort.diameter_mm[row], cohort.n_readers[row]
+    known = [
+        textwrap.shorten(cohort.nodule_ids[row], 24, placeholder="..."),
+        class_name + (f", malignancy {score:.1f}" if np.isfinite(score) else ""),
+        f"{diameter:.1f} mm" if np.isfinite(diameter) else "",
+        f"{readers} reader{'s' if readers > 1 else ''}" if readers else "",
+        *(f"{name} {rating:.1f}" for name, rating in zip(cohort.attribute_names, cohort.ratings[row], strict=True)),
+    ]
+    return "\n".join(filter(None, known))
 
 
 def _bare(axis: Axes) -> None:

@@ -50,14 +50,15 @@ def grad_cam(
     try:
         with torch.enable_grad():
             scores = score(images)
+            total = scores.sum()
     finally:
         handle.remove()
     if len(found) != 1:
         raise ValueError(f"the score calls the layer {len(found)} times, and a map is of one call")
     (maps,) = found
-    if not scores.requires_grad:
+    if not total.requires_grad:
         raise ValueError("the score has no gradient: it does not depend on the layer, or was computed without one")
-    (slopes,) = torch.autograd.grad(scores.sum(), maps)
+    (slopes,) = torch.autograd.grad(total, maps)
     weights = slopes.mean(dim=(2, 3), keepdim=True)
     return (weights * maps.detach()).sum(dim=1).relu()
 

@@ -57,6 +57,6 @@ def short(title: str) -> str:
     r"""Return a title of any length in two short lines at most.
 
     >>> short("CE, then " + "very " * 60 + "long")
-    'CE, then very very very\\nvery very...'
+    'CE, then very very very\nvery very...'
     """
     return textwrap.fill(textwrap.shorten(title, 36, placeholder="..."), 24)

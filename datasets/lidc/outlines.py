@@ -46,5 +46,5 @@ def outline(nodule: Nodule) -> Outline:
     """
     whole, crop = grid_of(nodule.scan), crop_of(nodule)
     box = crops.box_of(crop, whole)
-    inside = crops.resample(masks.consensus(nodule, box), whole.part(box), crop)
+    inside = crops.resample(masks.consensus(nodule, box).astype(np.float64), whole.part(box), crop)
     return np.asarray(inside >= 0.5)
