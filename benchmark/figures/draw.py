@@ -58,7 +58,7 @@ def clouds(
                 column[0].scatter(*chosen, s=9, c=colour, marker=marker, linewidths=0, alpha=0.85, label=name)
             if scored.any():
                 scores = {"c": malignancy[scored], "cmap": SCORES, "vmin": 1, "vmax": 5}
-                shown = column[1].scatter(*at[scored].T, s=9, linewidths=0, **scores)
+                shown = column[1].scatter(*at[scored].T, s=9, edgecolors=INK, linewidths=0.3, **scores)
                 column[1].scatter(*at[~scored].T, s=9, facecolors="none", edgecolors=INK, linewidths=0.5)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=9, frameon=False)
         if scored.any():
@@ -110,8 +110,10 @@ def attention_maps(
                 if outlines is not None:
                     axis.set_xlabel(_share(inside[title][number], outlines[number].mean()), fontsize=6.5, labelpad=2)
         bar = ScalarMappable(Normalize(0, 1), HEAT)
-        high, said = 0.2 / len(images), "attention, as a part of its map's greatest"
-        figure.colorbar(bar, ax=axes, location="top", shrink=0.4, aspect=40, fraction=high, label=said)
+        label, part = "attention, as a part of its map's greatest", 1 / len(images)
+        figure.colorbar(
+            bar, ax=axes, location="top", shrink=0.4, aspect=40, fraction=part / 5, pad=part / 20, label=label
+        )
 
     about = "Grad-CAM of the predicted class." if outlines is not None else f"Grad-CAM. {NO_OUTLINES}"
     return page(1.45 * (len(maps) + 2), 1.62 * len(images) + 0.8, f"{about} {note}", kind, draw)

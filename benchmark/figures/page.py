@@ -21,7 +21,13 @@ CLASSES = ((BLUE, "o"), (GREY, "s"), (VERMILION, "^"))  # from benign to maligna
 SCORES, HEAT = "cividis", "inferno"  # of malignancy, of attention: even in lightness
 
 _STYLE = {
-    **{"font.family": "DejaVu Sans", "font.size": 8.0, "axes.titlesize": 8.0, "text.parse_math": False},
+    **{
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+        "font.size": 8.0,
+        "axes.titlesize": 8.0,
+        "text.parse_math": False,
+    },
     **{"figure.facecolor": GROUND, "axes.facecolor": GROUND, "savefig.facecolor": GROUND, "text.color": INK},
     **{"axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK},
     **{"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True},
