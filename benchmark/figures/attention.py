@@ -87,7 +87,7 @@ def attention(maps: Float[Tensor, "nodules height width"], outlines: Outlines) -
     rows, columns = outlines.shape[1:]
     large = upsampled(maps.double(), rows, columns).numpy()
     total = large.sum(axis=(1, 2))
-    seen = (total > 0) & outlines.any(axis=(1, 2))
+    seen = outlines.any(axis=(1, 2))
     even = large / np.where(total > 0, total, np.nan)[:, None, None]  # every map's attention adds up to one
     inside = np.where(seen, (even * outlines).sum(axis=(1, 2)), np.nan)
 

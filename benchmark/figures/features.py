@@ -61,8 +61,8 @@ def spread(
 def t_sne(features: Features, seed: int = 0) -> Float[np.ndarray, "nodules 2"]:
     """Return a place in the plane for each nodule, the same for the same features, seed and machine.
 
-    It starts from the first two principal components, so that the seed decides little. Perplexity is 30, or a third of
-    the other nodules where these are fewer than 90.
+    It starts from the first two principal components, so that the seed decides next to nothing. Perplexity is 30, or a
+    third of the other nodules where these are fewer than 90.
 
     Raises:
         InputError: Fewer than five nodules, or a feature that is not finite.

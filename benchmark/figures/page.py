@@ -28,7 +28,7 @@ _STYLE = {
         "axes.titlesize": 8.0,
         "text.parse_math": False,
     },
-    **{"figure.facecolor": GROUND, "axes.facecolor": GROUND, "savefig.facecolor": GROUND, "text.color": INK},
+    **{"axes.facecolor": GROUND, "savefig.facecolor": GROUND, "text.color": INK},
     **{"axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK},
     **{"axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True},
     **{"svg.fonttype": "none", "svg.hashsalt": "lung-nodule-benchmark", "savefig.dpi": 150.0},

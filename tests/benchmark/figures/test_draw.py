@@ -6,7 +6,9 @@ import xml.etree.ElementTree as ET
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure as MatplotlibFigure
 
 from benchmark.fidelity.statistics import Figure
 from benchmark.figures import draw, page
@@ -16,7 +18,7 @@ from fakes import make_cohort
 
 NOTE = "Phantom: not CT. Text tower: random weights."
 NAMES = ("benign", "unsure", "malignant")
-WILD = "<script>alert('$x_{')</script> & \\frac{$ " + "300 letters " * 25
+WILD = "<script>$\\frac{$</b> & " + "300 letters " * 25
 MEANS = Means(*(Figure(v, v - 0.05, v + 0.05) for v in (0.4, 0.2, 0.35, 0.6, 0.2, 0.05)), nodules=12, left_out=3)
 
 
@@ -56,7 +58,7 @@ FIGURES = [clouds, attention_maps, shares]
 @pytest.mark.parametrize("figure", FIGURES)
 def test_bytes_are_the_same_each_time_whatever_the_users_settings_are(figure, kind: draw.Kind) -> None:
     plain = figure(kind=kind)
-    with matplotlib.rc_context({"figure.facecolor": "black", "text.color": "red", "svg.hashsalt": "other"}):
+    with matplotlib.rc_context({"savefig.facecolor": "black", "text.color": "red", "svg.hashsalt": "other"}):
         assert figure(kind=kind) == plain
     assert plain.startswith(b"<?xml" if kind == "svg" else b"\x89PNG")
     assert b"<dc:date>" not in plain and b"Matplotlib v" not in plain
@@ -67,7 +69,7 @@ def test_every_figure_says_what_it_rests_on_and_a_title_is_only_text(figure) -> 
     svg = figure(title=WILD)
     said = words(svg)
     assert NOTE in said.replace("  ", " ") or all(word in said for word in NOTE.split())
-    assert "<script>alert" in said and b"<script" not in svg and "..." in said
+    assert "<script>$\\frac{$</b>" in said and b"<script" not in svg and "..." in said
     assert said.count("300 letters") < 3
 
 
@@ -102,13 +104,21 @@ def test_shares_name_their_levels_and_how_many_nodules_they_are_of() -> None:
     assert said.count("chance: the outline's share of the slice") == 1  # once, not for each method
 
 
-def test_the_dot_stands_at_the_share_and_its_line_at_the_interval(monkeypatch) -> None:
-    seen = {}
-    monkeypatch.setattr(draw, "page", lambda *given: seen.setdefault("draw", given[-1]) and b"")
-    draw.shares({"CLIP": MEANS}, NOTE)
-    figure = matplotlib.figure.Figure()
-    seen["draw"](figure)
-    (axis,) = figure.axes
+@pytest.fixture
+def drawn(monkeypatch):
+    """Return what a figure draws, before it is a file."""
+
+    def put(draws, **given) -> list[Axes]:
+        made = MatplotlibFigure()
+        monkeypatch.setattr(draw, "page", lambda *said: said[-1](made) or b"")
+        draws(**given)
+        return made.axes
+
+    return put
+
+
+def test_the_dot_stands_at_the_share_and_its_line_at_the_interval(drawn) -> None:
+    (axis,) = drawn(draw.shares, found={"CLIP": MEANS}, note=NOTE)
     at = {line.get_label(): line.get_xdata()[0] for line in axis.lines}
     assert at == {
         "chance: the outline's share of the slice": pytest.approx(20),
@@ -117,6 +127,48 @@ def test_the_dot_stands_at_the_share_and_its_line_at_the_interval(monkeypatch) -
         "inside the outline, with its 95 % interval": pytest.approx(40),
     }
     np.testing.assert_allclose(axis.collections[0].get_segments()[0][:, 0], [35, 45])
+    assert len({line.get_marker() for line in axis.lines}) == 4
+
+
+def test_points_bear_their_class_above_and_their_score_below(drawn) -> None:
+    points, labels = np.arange(14.0).reshape(7, 2), np.array([0, 1, 2, 2, 1, 0, 0])
+    scores = np.array([1, 2, 5, 4, np.nan, 2, 1])
+    spreads = {"CLIP": Spread(points, Figure(0.4, 0.3, 0.5), 0.36)}
+    above, below, _ = drawn(
+        draw.clouds, spreads=spreads, labels=labels, malignancy=scores, class_names=NAMES, note=NOTE
+    )
+    for number, (cloud, (colour, _)) in enumerate(zip(above.collections, page.CLASSES, strict=True)):
+        np.testing.assert_array_equal(cloud.get_offsets(), points[labels == number])
+        assert to_rgb(cloud.get_facecolor()[0, :3]) == to_rgb(colour) and cloud.get_label() == NAMES[number]
+    scored, unscored = below.collections
+    np.testing.assert_array_equal(scored.get_offsets(), points[np.isfinite(scores)])
+    np.testing.assert_array_equal(scored.get_array(), scores[np.isfinite(scores)])
+    assert scored.get_clim() == (1, 5)
+    np.testing.assert_array_equal(unscored.get_offsets(), points[[4]])
+
+
+def test_each_nodule_has_its_own_slice_map_and_outline_in_its_row(drawn) -> None:
+    random = np.random.default_rng(0)
+    images, maps = random.random((2, 8, 8)), {"CLIP": random.random((2, 8, 8)), "CoCoOp": 9 * random.random((2, 8, 8))}
+    outlines = np.zeros((2, 8, 8), dtype=bool)
+    outlines[1, 2:4, 3:7] = True
+    inside = {"CLIP": np.array([0.1, 0.2]), "CoCoOp": np.array([0.3, 0.4])}
+    axes = drawn(
+        draw.attention_maps,
+        **{"images": images, "outlines": outlines, "maps": maps, "inside": inside},
+        **{"words": ["first", "second"], "note": NOTE},
+    )
+    for number in range(2):
+        said, plain, *explained = axes[4 * number : 4 * number + 4]
+        assert said.texts[0].get_text() == ["first", "second"][number]
+        for axis in (plain, *explained):
+            np.testing.assert_array_equal(axis.images[0].get_array(), images[number])
+            assert len(axis.collections) == 2 * number  # black below white, where there is an outline
+        for axis, (title, heat) in zip(explained, maps.items(), strict=True):
+            np.testing.assert_allclose(axis.images[1].get_array(), heat[number] / heat[number].max())
+            assert axis.get_xlabel().startswith(f"{inside[title][number]:.0%} inside (area {(0, 12)[number]}%)")
+    columns = axes[5].collections[0].get_paths()[0].vertices
+    np.testing.assert_allclose([columns.min(axis=0), columns.max(axis=0)], [[2.5, 1.5], [6.5, 3.5]])  # column, row
 
 
 def test_what_is_known_of_a_nodule_stands_in_lines_and_what_is_not_is_left_out() -> None:
