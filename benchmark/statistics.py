@@ -25,9 +25,15 @@ def _standard_error(differences: Float[np.ndarray, " folds"], test_over_train: f
 def corrected_t_test(differences: Float[np.ndarray, " folds"], test_over_train: float) -> float:
     """Return the two-sided p-value of the corrected resampled t-test; NaN for fewer than two folds.
 
+    A cross-validation may be repeated with other folds: then n counts the folds of all repeats, and the ratio stays
+    that of one (Bouckaert and Frank, Evaluating the replicability of significance tests, PAKDD 2004). Seeds are not
+    folds: those of a fold share its training set and its test set, so counted among n they would lower the p-value by
+    training the same thing again. Averaged first, they take their own noise out of the fold's difference and no more.
+
     Args:
-        differences: One method's score less another's, fold by fold.
-        test_over_train: Size of a test fold over that of its training set; 1/4 for five folds.
+        differences: One method's score less another's: a value a fold of each repeat, its seeds averaged.
+        test_over_train: Size of a test fold over that of its training set; 1/4 for five folds. Where folds are of
+            unequal size, their mean sizes' ratio, which is the same.
 
     >>> round(corrected_t_test(np.array([0.0, 1.0, 2.0, 3.0, 4.0]), 0.25), 4)
     0.1324
@@ -52,6 +58,22 @@ def smallest_detectable_difference(
     if len(differences) < 2:
         return float("nan")
     return float(stdtrit(len(differences) - 1, 1 - alpha / 2)) * _standard_error(differences, test_over_train)
+
+
+def corrected_interval(
+    differences: Float[np.ndarray, " folds"], test_over_train: float, alpha: float = 0.05
+) -> tuple[float, float]:
+    """Return the interval of the mean difference that goes with `corrected_t_test`: it leaves zero out where p < alpha.
+
+    mean -+ t(1 - alpha / 2, n - 1) * sqrt((1 / n + n_test / n_train) * var). NaN below two folds.
+
+    >>> low, high = corrected_interval(np.array([-1.0, 0.0, 1.0, 0.0, 0.0]), 0.25)
+    >>> round(high, 2) == -round(low, 2) == 1.32
+    True
+    """
+    half = smallest_detectable_difference(differences, test_over_train, alpha)
+    mean = float(differences.mean()) if len(differences) else float("nan")
+    return mean - half, mean + half
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
