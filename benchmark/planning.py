@@ -63,7 +63,7 @@ class Spread:
         folds = sample_std(differences) ** 2 - seed_std**2 / seeds
         return cls(test_over_train, math.sqrt(max(0.0, folds)), seed_std)
 
-    def power(self, wanted: float, folds: float, seeds: float, alpha: float = 0.05) -> float:
+    def power(self, wanted: float, folds: int | float, seeds: int | float, alpha: float = 0.05) -> float:
         """Return the probability that the corrected t-test finds a true difference, with its sign.
 
         Args:
@@ -102,7 +102,7 @@ class Spread:
         """
         return float(math.sqrt(self.test_over_train) * self.fold_std * (ndtri(1 - alpha / 2) + ndtri(power)))
 
-    def _errors(self, folds: float, seeds: float) -> tuple[float, float]:
+    def _errors(self, folds: int | float, seeds: int | float) -> tuple[float, float]:
         """Return the mean difference's standard error: the true one, and what the test expects."""
         fold, seed = self.fold_std**2, self.seed_std**2 / seeds
         widened = 1 / folds + self.test_over_train
