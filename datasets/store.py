@@ -7,6 +7,7 @@ only what it has just read, however many there are.
 import csv
 import hashlib
 import io
+import itertools
 import json
 import math
 import struct
@@ -18,7 +19,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import msgspec
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.lib import format as npy
 
 from benchmark.contracts import Cohort, InputError, Volumes
@@ -167,17 +168,24 @@ def _map(file: IO[bytes], member: ZipInfo) -> Volumes:
 
 
 def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> None:
-    """Write a row per nodule: ids, means, sizes, strata, class indices (empty where left out) and fold."""
+    """Write a row per nodule: all that a report needs to know of it.
+
+    These are ids, the readers' scores and means, which ratings are not to be relied on, sizes, strata, class indices
+    (empty where left out) and fold. `benchmark.nodules` reads it.
+    """
     columns: dict[str, Iterable[object]] = {
         "nodule_id": cohort.nodule_ids,
         "scan_id": cohort.scan_ids,
         "patient_id": cohort.patient_ids,
         "reading_ids": ["|".join(map(str, ids)) for ids in cohort.reading_ids],
         "n_readers": cohort.n_readers.tolist(),
+        "malignancy_scores": [_scores(of_readers) for of_readers in cohort.reader_malignancy],
         "malignancy_mean": _numbers(cohort.malignancy),
     }
-    for name, values in zip(cohort.attribute_names, cohort.ratings.T, strict=True):
-        columns[f"{name.replace(' ', '_')}_mean"] = _numbers(values)
+    attributes = [name.replace(" ", "_") for name in cohort.attribute_names]
+    for name, values in zip(attributes, cohort.ratings.T, strict=True):
+        columns[f"{name}_mean"] = _numbers(values)
+    columns["untrusted"] = ["|".join(itertools.compress(attributes, ~trusted)) for trusted in cohort.trusted]
     columns["diameter_mm"] = _numbers(cohort.diameter_mm)
     columns["slice_thickness_mm"] = _numbers(cohort.slice_thickness_mm)
     columns |= {f"stratum_{name}": values for name, values in cohort.strata.items()}
@@ -191,6 +199,11 @@ def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " 
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     write_atomically(path, text.getvalue())
+
+
+def _scores(of_readers: Float[np.ndarray, " readers"]) -> str:
+    """Write the scores that there are as a user's table has them, e.g. `"4|5|3"`."""
+    return "|".join(np.format_float_positional(score, trim="-") for score in of_readers if not math.isnan(score))
 
 
 def _numbers(values: np.ndarray) -> list[float | str]:

@@ -239,17 +239,22 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(cohort, path, mon
 
 
 def test_the_table_has_a_row_per_nodule(cohort, tmp_path):
+    trusted = np.ones((4, 8), dtype=bool)
+    trusted[[1, 2, 2, 3], [1, 6, 7, 0]] = False
+    cohort = replace(cohort, trusted=trusted)
     store.write_csv(cohort, tmp_path / "cohort.csv", "published", np.array([0, 0, 1, 2]))
     with (tmp_path / "cohort.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        *("nodule_id", "scan_id", "patient_id", "reading_ids", "n_readers", "malignancy_mean", "subtlety_mean"),
-        *("internal_structure_mean", "calcification_mean", "sphericity_mean", "margin_mean", "lobulation_mean"),
-        *("spiculation_mean", "texture_mean", "diameter_mm", "slice_thickness_mm"),
+        *("nodule_id", "scan_id", "patient_id", "reading_ids", "n_readers", "malignancy_scores", "malignancy_mean"),
+        *("subtlety_mean", "internal_structure_mean", "calcification_mean", "sphericity_mean", "margin_mean"),
+        *("lobulation_mean", "spiculation_mean", "texture_mean", "untrusted", "diameter_mm", "slice_thickness_mm"),
         *("stratum_is_from_initial", "stratum_site", "label_three", "label_two", "fold"),
     ]
     assert [row["reading_ids"] for row in rows] == ["1", "2|3|4", "", "6|7"]
     assert [row["n_readers"] for row in rows] == ["1", "3", "0", "2"]
+    assert [row["malignancy_scores"] for row in rows] == ["1", "2|4|4", "", "2|3"]
+    assert [row["untrusted"] for row in rows] == ["", "internal_structure", "spiculation|texture", "subtlety"]
     assert [row["malignancy_mean"] for row in rows] == ["1.0", repr(10 / 3), "", "2.5"]  # NaN is written empty
     assert [row["diameter_mm"] for row in rows] == ["4.0", "5.5", "", "7.0"]
     assert [row["slice_thickness_mm"] for row in rows] == ["1.25", "", "2.5", "3.0"]
