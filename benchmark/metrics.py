@@ -1,11 +1,12 @@
 """From probabilities to decisions, and from decisions to the numbers of the tables.
 
 Everything but the AUC is a function of one confusion matrix (rows: true class, columns: decision), so a reader
-can recompute it by hand. Percentages are made when printing; here every score is a fraction.
+can recompute it by hand. Percentages are made when printing; here every score is a fraction. What takes weights counts
+each nodule that often: a bootstrap sample is a row of weights.
 """
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from benchmark.contracts import Decision, Decoder, Protocol
 
@@ -40,23 +41,61 @@ def auc(labels: Int[np.ndarray, " nodules"], scores: Float[np.ndarray, " nodules
 
     The Mann-Whitney form: the chance that a positive outscores a negative, ties counting half.
     """
-    positives = int((labels == 1).sum())
-    negatives = len(labels) - positives
-    if positives == 0 or negatives == 0:
-        return float("nan")
-    _, place, ties = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (ties.cumsum() - (ties - 1) / 2)[place]  # tied scores share the mean of their ranks
-    rank_sum = float(ranks[labels == 1].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    return float(weighted_auc(labels == 1, scores, np.ones((len(labels), 1)))[0])
 
 
-def quadratic_weighted_kappa(confusion: Int[np.ndarray, "classes classes"]) -> float:
+def weighted_auc(
+    positive: Bool[np.ndarray, " nodules"],
+    scores: Float[np.ndarray, " nodules"],
+    weights: Float[np.ndarray, "nodules replicates"],
+) -> Float[np.ndarray, " replicates"]:
+    """Return the area under the ROC curve, with nodules counted by each column of weights; NaN if a side is empty.
+
+    Each positive is set against the weight of the negatives below it, and half of that of its ties.
+    """
+    order = np.flatnonzero(~positive)[np.argsort(scores[~positive])]
+    below = np.zeros((len(order) + 1, weights.shape[1]))  # row i: the weight of the i lowest negatives
+    np.cumsum(weights[order], axis=0, out=below[1:])
+    places = (np.searchsorted(scores[order], scores[positive], side=side) for side in ("left", "right"))
+    of_positives = weights[positive]
+    won = sum(np.einsum("ij,ij->j", of_positives, below[place]) for place in places) / 2
+    pairs = of_positives.sum(axis=0) * below[-1]
+    return np.asarray(np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
+
+
+def quadratic_weighted_kappa(
+    confusion: Num[np.ndarray, "*replicates classes classes"],
+) -> Float[np.ndarray, "*replicates"]:
     """Return Cohen's kappa with squared rank distances; NaN where chance alone leaves no disagreement."""
-    ranks = np.arange(len(confusion))
+    ranks = np.arange(confusion.shape[-1])
     distance = (ranks[:, None] - ranks) ** 2
-    expected = np.outer(confusion.sum(axis=1), confusion.sum(axis=0)) / confusion.sum()
-    chance = float((distance * expected).sum())
-    return 1 - float((distance * confusion).sum()) / chance if chance > 0 else float("nan")
+    observed = (distance * confusion).sum(axis=(-2, -1))
+    outer = confusion.sum(axis=-1)[..., :, None] * confusion.sum(axis=-2)[..., None, :]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chance = (distance * outer).sum(axis=(-2, -1)) / confusion.sum(axis=(-2, -1))
+        return np.where(chance > 0, 1 - observed / chance, np.nan)
+
+
+def decide_on(
+    proba: Float[np.ndarray, "nodules classes"], decoder: Decoder, protocol: Protocol, decision: Decision
+) -> Int[np.ndarray, " nodules"]:
+    """Read a class off each row of probabilities as a protocol asks: over all classes, or over its test classes."""
+    if decision == "open":
+        return decide(proba, decoder)
+    classes = np.array(protocol.test_classes)
+    return np.asarray(classes[decide(proba[:, classes], decoder)])
+
+
+def given_test_classes(
+    proba: Float[np.ndarray, "nodules classes"], protocol: Protocol
+) -> Float[np.ndarray, "nodules test_classes"]:
+    """Return the probabilities of a protocol's test classes, renormalised where these are not all classes."""
+    among = proba[:, list(protocol.test_classes)]
+    if among.shape[1] == proba.shape[1]:
+        return among
+    # Where every tested class has probability zero there is nothing to renormalise: all rank equally.
+    total = among.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(among, total, out=np.full_like(among, 1 / among.shape[1]), where=total > 0))
 
 
 def scores(
@@ -81,12 +120,8 @@ def scores(
     classes = list(protocol.test_classes)
     rows = np.isin(labels, classes)
     labels, proba = labels[rows], proba[rows].astype(np.float64)
-    among = proba[:, classes]
-
-    def decided_by(decoder: Decoder) -> Int[np.ndarray, " nodules"]:
-        return np.array(classes)[decide(among, decoder)] if decision == "restricted" else decide(proba, decoder)
-
-    decisions = decided_by(decoder)
+    among = given_test_classes(proba, protocol)
+    decisions = decide_on(proba, decoder, protocol, decision)
     confusion = confusion_matrix(labels, decisions, proba.shape[1])
     hits = confusion.diagonal()[classes].astype(np.float64)
     actual = confusion.sum(axis=1)[classes]
@@ -99,15 +134,11 @@ def scores(
         name = protocol.class_names[k]
         result[f"recall_{name}"] = float(recall[index])
         result[f"f1_{name}"] = float(f1[index])
-    if len(classes) < proba.shape[1]:
-        # Where every tested class has probability zero there is nothing to renormalise: all rank equally.
-        total = among.sum(axis=1, keepdims=True)
-        among = np.divide(among, total, out=np.full_like(among, 1 / len(classes)), where=total > 0)
     return result | {
-        "accuracy_argmax": float((labels == decided_by("argmax")).mean()),
+        "accuracy_argmax": float((labels == decide_on(proba, "argmax", protocol, decision)).mean()),
         "macro_f1": float(f1.mean()),
         "balanced_accuracy": float(recall.mean()),
         "mae_ranks": float(np.abs(labels - decisions).mean()),
-        "quadratic_weighted_kappa": quadratic_weighted_kappa(confusion),
+        "quadratic_weighted_kappa": float(quadratic_weighted_kappa(confusion)),
         "auc_ovr": float(np.mean([auc((labels == k).astype(int), among[:, i]) for i, k in enumerate(classes)])),
     }
