@@ -41,26 +41,26 @@ def auc(labels: Int[np.ndarray, " nodules"], scores: Float[np.ndarray, " nodules
 
     The Mann-Whitney form: the chance that a positive outscores a negative, ties counting half.
     """
-    return float(weighted_auc(labels == 1, scores, np.ones((len(labels), 1)))[0])
+    won, pairs = pairs_won(labels == 1, scores, np.ones((len(labels), 1)))
+    return float(won[0] / pairs[0]) if pairs[0] else float("nan")
 
 
-def weighted_auc(
+def pairs_won(
     positive: Bool[np.ndarray, " nodules"],
     scores: Float[np.ndarray, " nodules"],
     weights: Float[np.ndarray, "nodules replicates"],
-) -> Float[np.ndarray, " replicates"]:
-    """Return the area under the ROC curve, with nodules counted by each column of weights; NaN if a side is empty.
+) -> tuple[Float[np.ndarray, " replicates"], Float[np.ndarray, " replicates"]]:
+    """Return how many pairs a positive wins against a negative, a tie being half a win, and how many pairs there are.
 
-    Each positive is set against the weight of the negatives below it, and half of that of its ties.
+    Their ratio is the area under the ROC curve. Nodules count as often as each column of weights says.
     """
     order = np.flatnonzero(~positive)[np.argsort(scores[~positive])]
     below = np.zeros((len(order) + 1, weights.shape[1]))  # row i: the weight of the i lowest negatives
     np.cumsum(weights[order], axis=0, out=below[1:])
-    places = (np.searchsorted(scores[order], scores[positive], side=side) for side in ("left", "right"))
     of_positives = weights[positive]
-    won = sum(np.einsum("ij,ij->j", of_positives, below[place]) for place in places) / 2
-    pairs = of_positives.sum(axis=0) * below[-1]
-    return np.asarray(np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
+    ranks = [np.searchsorted(scores[order], scores[positive], side=side) for side in ("left", "right")]
+    won = sum(np.einsum("ij,ij->j", of_positives, below[rank]) for rank in ranks) / 2
+    return won, of_positives.sum(axis=0) * below[-1]
 
 
 def quadratic_weighted_kappa(

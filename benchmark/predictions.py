@@ -21,6 +21,7 @@ class Predictions:
         decoder: How a class is read off the probabilities.
         nodules: Which nodules, as rows of the run's `NoduleTable`, ascending.
         labels: Their classes.
+        fold: In which fold each was tested; each fold and seed is a model of its own.
         proba: Their probabilities by each seed.
         seeds: Which seeds.
         missing: What is left out and why, a sentence each; empty where all folds of all seeds are there.
@@ -29,6 +30,7 @@ class Predictions:
     decoder: Decoder
     nodules: Int[np.ndarray, " nodules"]
     labels: Int[np.ndarray, " nodules"]
+    fold: Int[np.ndarray, " nodules"]
     proba: Float[np.ndarray, "seeds nodules classes"]
     seeds: tuple[int, ...]
     missing: tuple[str, ...] = ()
@@ -38,7 +40,8 @@ class Predictions:
 
     def where(self, chosen: Bool[np.ndarray, " nodules"]) -> "Predictions":
         """Return those of some of the nodules."""
-        return replace(self, nodules=self.nodules[chosen], labels=self.labels[chosen], proba=self.proba[:, chosen])
+        by_nodule = {name: getattr(self, name)[chosen] for name in ("nodules", "labels", "fold")}
+        return replace(self, **by_nodule, proba=self.proba[:, chosen])
 
     def tested(self, protocol: Protocol) -> "Predictions":
         """Return those of the nodules whose class a protocol tests."""
@@ -83,7 +86,15 @@ def pooled(records: Sequence[FitRecord], table: NoduleTable) -> Predictions | No
         for fold in folds:
             proba[number, rows_of[seed, fold]] = done[seed, fold].proba
     nodules = np.flatnonzero((classes >= 0) & np.isin(table.fold, folds))
-    return Predictions(first.decoder, nodules, classes[nodules], proba[:, nodules], tuple(kept), tuple(missing))
+    return Predictions(
+        decoder=first.decoder,
+        nodules=nodules,
+        labels=classes[nodules],
+        fold=table.fold[nodules],
+        proba=proba[:, nodules],
+        seeds=tuple(kept),
+        missing=tuple(missing),
+    )
 
 
 def _why(fold: int, seed: int, reasons: Mapping[tuple[int, int], str]) -> str:

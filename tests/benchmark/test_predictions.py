@@ -35,7 +35,7 @@ def table():
 
 
 def fit(fold, seed, **changes):
-    """A fit that gives nodule i the probability i / 10 + seed / 100 of the first class, its nodules in falling order."""
+    """A fit that gives nodule i the probability i / 10 + seed / 100 of the first class, nodules in falling order."""
     rows = np.flatnonzero((LABELS >= 0) & (FOLDS == fold))[::-1]
     first = rows / 10 + seed / 100
     told = {"nodule_ids": tuple(f"n{row}" for row in rows)} | changes
@@ -50,10 +50,12 @@ def failed(fold, seed, reason="It broke."):
 def test_every_nodule_gets_the_probabilities_of_the_fold_that_tested_it(table):
     found = pooled([fit(fold, seed) for fold in (2, 0, 1) for seed in (1, 0)], table)
     assert found.nodules.tolist() == [0, 1, 2, 3, 5] and found.labels.tolist() == [0, 2, 1, 2, 0]
-    assert found.seeds == (0, 1) and found.missing == ()
+    assert found.seeds == (0, 1) and found.missing == () and found.fold.tolist() == [0, 1, 0, 2, 1]
     np.testing.assert_allclose(found.proba[:, :, 0], [[0, 0.1, 0.2, 0.3, 0.5], [0.01, 0.11, 0.21, 0.31, 0.51]])
     ends = found.tested(B)
-    assert ends.nodules.tolist() == [0, 1, 3, 5] and ends.proba.shape == (2, 4, 3)
+    assert (
+        ends.nodules.tolist() == [0, 1, 3, 5] and ends.fold.tolist() == [0, 1, 2, 1] and ends.proba.shape == (2, 4, 3)
+    )
     np.testing.assert_array_equal(ends.proba, found.proba[:, [0, 1, 3, 4]])
 
 

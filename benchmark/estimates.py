@@ -1,0 +1,157 @@
+"""What a row's pooled predictions are worth, each number with an interval over patients.
+
+Seeds are judged apart and their numbers averaged, as in the tables; no ensemble of them is judged. Nodules of all folds
+are pooled, so a number may differ in the last digit from the table's mean over folds. An interval is the middle 95% of
+what samples of patients give (but see `calibration_interval`): it speaks of these fitted models on other patients, not
+of new trainings.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from benchmark.bootstrap import patient_weights
+from benchmark.calibration import (
+    brier_scores,
+    calibration_error_by_chance,
+    calibration_gaps,
+    calibration_interval,
+    expected_calibration_error,
+    ranked_probability_scores,
+)
+from benchmark.metrics import decide_on, given_test_classes, pairs_won, quadratic_weighted_kappa
+from benchmark.nodules import NoduleTable
+from benchmark.predictions import Predictions
+from benchmark.scores import Section
+
+TITLES = {
+    "accuracy": "Accuracy",
+    "quadratic_weighted_kappa": "Weighted kappa",
+    "mae_ranks": "Error in ranks",
+    "auc_ovr": "AUC",
+    "rps": "Ranked probability score",
+    "brier": "Brier score",
+    "ece": "Calibration error",
+    "ece_by_chance": "Calibration error by chance",
+}
+"""What `estimates` gives, in the order of print."""
+
+Weights = Float[np.ndarray, "samples nodules"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95% interval; NaN where there is none.
+
+    Attributes:
+        value: Of all nodules, each counted once.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    @classmethod
+    def of(cls, samples: Float[np.ndarray, " samples"]) -> "Estimate":
+        """Return the estimate whose samples begin with the number itself.
+
+        Where one sample has none (no nodule of some class was drawn), there is no interval: the others alone would
+        pretend that this does not happen.
+        """
+        low, high = np.quantile(samples[1:], (0.025, 0.975)) if len(samples) > 1 else (np.nan, np.nan)
+        return cls(float(samples[0]), float(low), float(high))
+
+
+def sample_patients(predictions: Predictions, table: NoduleTable, samples: int = 1000, seed: int = 0) -> Weights:
+    """Return how often each predicted nodule counts: once in the first row, then as its patient is drawn.
+
+    Rows with predictions for the same nodules get the same samples, so make them once for all.
+    """
+    patients = [table.patient_ids[row] for row in predictions.nodules]
+    drawn = patient_weights(patients, samples, seed)
+    return np.concatenate([np.ones((1, len(patients))), drawn])
+
+
+def hits(predictions: Predictions, section: Section) -> Float[np.ndarray, " nodules"]:
+    """Return in which part of the seeds each nodule is given its class."""
+    decided = [decide_on(proba, predictions.decoder, section.protocol, section.decision) for proba in predictions.proba]
+    return np.asarray((np.stack(decided) == predictions.labels).mean(axis=0))
+
+
+def estimates(predictions: Predictions, section: Section, weights: Weights) -> dict[str, Estimate]:
+    """Return every number of `TITLES` on the nodules that a section tests.
+
+    Where the decision is restricted to the test classes, so are the probabilities that are judged, renormalised. For
+    the AUC they always are, as in the tables, and it sets only nodules of one fold against each other: the models of
+    two folds share no scale, and one that knows the class sizes alone would be put below 1/2.
+
+    Args:
+        predictions: Of one row.
+        section: A protocol of their label set and how it decides.
+        weights: As `sample_patients` of these predictions.
+    """
+    chosen = np.isin(predictions.labels, section.protocol.test_classes)
+    predictions, weights = predictions.where(chosen), weights[:, chosen]
+    by_nodule = np.ascontiguousarray(weights.T)
+    by_seed = [
+        dict(_of_seed(predictions, section, proba, weights))
+        | {"auc_ovr": _auc(predictions, given_test_classes(proba, section.protocol), section, by_nodule)}
+        for proba in predictions.proba
+    ]
+    samples = {name: np.mean([found[name] for found in by_seed], axis=0) for name in by_seed[0]}
+    found = {name: Estimate.of(samples[name]) for name in TITLES}
+    low, high = calibration_interval(samples["ece"], samples["ece_distance"])
+    return found | {"ece": Estimate(found["ece"].value, low, high)}
+
+
+def _of_seed(
+    predictions: Predictions, section: Section, proba: Float[np.ndarray, "nodules classes"], weights: Weights
+) -> Iterator[tuple[str, Float[np.ndarray, " samples"]]]:
+    """Yield what one seed's probabilities are worth in each sample, but for the AUC."""
+    labels, classes = predictions.labels, proba.shape[1]
+    decided = decide_on(proba, predictions.decoder, section.protocol, section.decision)
+    judged, truth = proba, _one_hot(labels, classes)
+    if section.decision == "restricted":
+        judged, truth = given_test_classes(proba, section.protocol), truth[:, list(section.protocol.test_classes)]
+    of_nodules = {
+        "accuracy": labels == decided,
+        "mae_ranks": np.abs(labels - decided),
+        "brier": brier_scores(truth, judged),
+        "rps": ranked_probability_scores(truth, judged),
+    }
+    total = weights.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        means = weights @ np.stack(list(of_nodules.values()), axis=1) / total
+        gaps = weights @ calibration_gaps(truth, judged) / total
+    yield from zip(of_nodules, means.T, strict=True)
+    yield "ece", expected_calibration_error(gaps)
+    yield "ece_distance", expected_calibration_error(gaps - gaps[0])
+    yield "ece_by_chance", np.array([calibration_error_by_chance(judged)])
+    confusion = weights @ _one_hot(labels * classes + decided, classes**2)
+    yield "quadratic_weighted_kappa", quadratic_weighted_kappa(confusion.reshape(-1, classes, classes))
+
+
+def _one_hot(of: Int[np.ndarray, " nodules"], count: int) -> Bool[np.ndarray, "nodules count"]:
+    return np.asarray(of[:, None] == np.arange(count))
+
+
+def _auc(
+    predictions: Predictions,
+    among: Float[np.ndarray, "nodules test_classes"],
+    section: Section,
+    weights: Float[np.ndarray, "nodules samples"],
+) -> Float[np.ndarray, " samples"]:
+    """Return the mean over test classes of the AUC of one against the rest."""
+    of_classes = []
+    for place, label in enumerate(section.protocol.test_classes):
+        won = pairs = np.zeros(weights.shape[1])
+        for fold in np.unique(predictions.fold):
+            rows = predictions.fold == fold
+            of_fold = pairs_won(predictions.labels[rows] == label, among[rows, place], weights[rows])
+            won, pairs = won + of_fold[0], pairs + of_fold[1]
+        of_classes.append(np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
+    return np.asarray(np.mean(of_classes, axis=0))
