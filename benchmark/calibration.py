@@ -92,7 +92,7 @@ def calibration_interval(
         distances: For the same, the summed distance of its mean gaps from those of all nodules.
     """
     low = errors[0] - np.quantile(distances[1:], 0.975)
-    return max(0.0, float(low)), float(np.quantile(errors[1:], 0.975))
+    return float(np.maximum(0.0, low)), float(np.quantile(errors[1:], 0.975))
 
 
 def calibration_error_by_chance(proba: Float[np.ndarray, "nodules classes"]) -> float:

@@ -6,7 +6,7 @@ what samples of patients give (but see `calibration_interval`): it speaks of the
 of new trainings.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,10 +76,30 @@ def sample_patients(predictions: Predictions, table: NoduleTable, samples: int =
     return np.concatenate([np.ones((1, len(patients))), drawn])
 
 
-def hits(predictions: Predictions, section: Section) -> Float[np.ndarray, " nodules"]:
-    """Return in which part of the seeds each nodule is given its class."""
-    decided = [decide_on(proba, predictions.decoder, section.protocol, section.decision) for proba in predictions.proba]
-    return np.asarray((np.stack(decided) == predictions.labels).mean(axis=0))
+def decisions(predictions: Predictions, section: Section) -> Int[np.ndarray, "seeds nodules"]:
+    """Return the class that each seed gives each nodule."""
+    decoder, protocol, decision = predictions.decoder, section.protocol, section.decision
+    return np.stack([decide_on(proba, decoder, protocol, decision) for proba in predictions.proba])
+
+
+def accuracies(
+    right: Float[np.ndarray, " nodules"], groups: Sequence[Bool[np.ndarray, " nodules"]], weights: Weights
+) -> list[Estimate]:
+    """Return the accuracy in each group.
+
+    Args:
+        right: In which part of the seeds each nodule was given its class.
+        groups: Which nodules are in it.
+        weights: As `sample_patients`.
+    """
+    members = np.stack(groups, axis=1) if groups else np.empty((len(right), 0), dtype=bool)
+    with np.errstate(invalid="ignore"):
+        return [Estimate.of(of) for of in (weights @ (members * right[:, None]) / (weights @ members)).T]
+
+
+def largest_share(labels: Int[np.ndarray, " nodules"]) -> float:
+    """Return the share of the largest class; NaN without a nodule."""
+    return float(np.bincount(labels).max() / len(labels)) if len(labels) else float("nan")
 
 
 def estimates(predictions: Predictions, section: Section, weights: Weights) -> dict[str, Estimate]:

@@ -76,6 +76,10 @@ class NoduleTable:
         """Whether the score of each single reader is known, not their mean alone."""
         return SCORES not in self.missing and bool(self.n_readers.any())
 
+    def count_patients(self, rows: Int[np.ndarray, " rows"]) -> int:
+        """Return how many patients some nodules belong to."""
+        return len({self.patient_ids[row] for row in rows})
+
 
 def read_nodules(folder: Path) -> NoduleTable:
     """Read a run's `cohort.csv`.
