@@ -143,15 +143,18 @@ def _of_seed(
         "brier": brier_scores(truth, judged),
         "rps": ranked_probability_scores(truth, judged),
     }
-    total = weights.sum(axis=1, keepdims=True)
+    parts = [
+        np.stack(list(of_nodules.values()), axis=1),
+        calibration_gaps(truth, judged),
+        _one_hot(labels * classes + decided, classes**2),
+    ]
     with np.errstate(invalid="ignore"):
-        means = weights @ np.stack(list(of_nodules.values()), axis=1) / total
-        gaps = weights @ calibration_gaps(truth, judged) / total
-    yield from zip(of_nodules, means.T, strict=True)
+        means = weights @ np.concatenate(parts, axis=1) / weights.sum(axis=1, keepdims=True)
+    losses, gaps, confusion = np.split(means, np.cumsum([part.shape[1] for part in parts[:-1]]), axis=1)
+    yield from zip(of_nodules, losses.T, strict=True)
     yield "ece", expected_calibration_error(gaps)
     yield "ece_distance", expected_calibration_error(gaps - gaps[0])
     yield "ece_by_chance", np.array([calibration_error_by_chance(judged)])
-    confusion = weights @ _one_hot(labels * classes + decided, classes**2)
     yield "quadratic_weighted_kappa", quadratic_weighted_kappa(confusion.reshape(-1, classes, classes))
 
 
