@@ -80,7 +80,7 @@ def expected_calibration_error(mean_gaps: Float[np.ndarray, "samples bins"]) -> 
 def calibration_interval(
     errors: Float[np.ndarray, " samples"], distances: Float[np.ndarray, " samples"]
 ) -> tuple[float, float]:
-    """Return a 95% interval of the calibration error, which covers more often rather than less.
+    """Return a 95% interval of the calibration error, which covers more often rather than less; NaN without samples.
 
     Absolute values of noise add up, so the error of few nodules is too large and that of their bootstrap samples larger
     still: the plain interval may lie above the number itself and misses the truth most times. Its upper end errs on the
@@ -91,6 +91,8 @@ def calibration_interval(
         errors: `expected_calibration_error` of each bootstrap sample, after that of all nodules.
         distances: For the same, the summed distance of its mean gaps from those of all nodules.
     """
+    if len(errors) < 2:
+        return float("nan"), float("nan")
     low = errors[0] - np.quantile(distances[1:], 0.975)
     return float(np.maximum(0.0, low)), float(np.quantile(errors[1:], 0.975))
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from benchmark.contracts import InputError
-from benchmark.nodules import NoduleTable
 from benchmark.predictions import pooled
 from benchmark.records import FitSpec
 from fakes import B, record
+from nodule_tables import make_table
 
 LABELS = np.array([0, 2, 1, 2, -1, 0])
 FOLDS = np.array([0, 1, 0, 2, 0, 1])
@@ -15,23 +15,7 @@ FOLDS = np.array([0, 1, 0, 2, 0, 1])
 
 @pytest.fixture
 def table():
-    n = len(LABELS)
-    return NoduleTable(
-        nodule_ids=tuple(f"n{i}" for i in range(n)),
-        patient_ids=tuple(f"p{i}" for i in range(n)),
-        scan_ids=("",) * n,
-        n_readers=np.full(n, 0),
-        reader_malignancy=np.empty((n, 0)),
-        malignancy=np.full(n, np.nan),
-        attribute_names=(),
-        ratings=np.empty((n, 0)),
-        trusted=np.empty((n, 0), dtype=bool),
-        diameter_mm=np.full(n, np.nan),
-        slice_thickness_mm=np.full(n, np.nan),
-        strata={},
-        labels={"three": LABELS},
-        fold=FOLDS,
-    )
+    return make_table(len(LABELS), labels={"three": LABELS}, fold=FOLDS)
 
 
 def fit(fold, seed, **changes):
