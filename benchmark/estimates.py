@@ -7,7 +7,6 @@ of new trainings.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,6 +20,7 @@ from benchmark.calibration import (
     expected_calibration_error,
     ranked_probability_scores,
 )
+from benchmark.intervals import Interval
 from benchmark.metrics import decide_on, given_test_classes, pairs_won, quadratic_weighted_kappa
 from benchmark.nodules import NoduleTable
 from benchmark.predictions import Predictions
@@ -41,29 +41,9 @@ TITLES = {
 Weights = Float[np.ndarray, "samples nodules"]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95% interval; NaN where there is none.
-
-    Attributes:
-        value: Of all nodules, each counted once.
-        low: Lower end.
-        high: Upper end.
-    """
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
-
-    @classmethod
-    def of(cls, samples: Float[np.ndarray, " samples"]) -> "Estimate":
-        """Return the estimate whose samples begin with the number itself.
-
-        Where one sample has none (no nodule of some class was drawn), there is no interval: the others alone would
-        pretend that this does not happen.
-        """
-        low, high = np.quantile(samples[1:], (0.025, 0.975)) if len(samples) > 1 else (np.nan, np.nan)
-        return cls(float(samples[0]), float(low), float(high))
+def with_interval(samples: Float[np.ndarray, " samples"]) -> Interval:
+    """Return a number, which stands before its samples, with its interval; none where there is no sample."""
+    return Interval.of(samples[0], samples[1:]) if len(samples) > 1 else Interval(float(samples[0]))
 
 
 def sample_patients(predictions: Predictions, table: NoduleTable, samples: int = 1000, seed: int = 0) -> Weights:
@@ -84,7 +64,7 @@ def decisions(predictions: Predictions, section: Section) -> Int[np.ndarray, "se
 
 def accuracies(
     right: Float[np.ndarray, " nodules"], groups: Sequence[Bool[np.ndarray, " nodules"]], weights: Weights
-) -> list[Estimate]:
+) -> list[Interval]:
     """Return the accuracy in each group.
 
     Args:
@@ -94,7 +74,7 @@ def accuracies(
     """
     members = np.stack(groups, axis=1) if groups else np.empty((len(right), 0), dtype=bool)
     with np.errstate(invalid="ignore"):
-        return [Estimate.of(of) for of in (weights @ (members * right[:, None]) / (weights @ members)).T]
+        return [with_interval(of) for of in (weights @ (members * right[:, None]) / (weights @ members)).T]
 
 
 def largest_share(labels: Int[np.ndarray, " nodules"]) -> float:
@@ -102,7 +82,7 @@ def largest_share(labels: Int[np.ndarray, " nodules"]) -> float:
     return float(np.bincount(labels).max() / len(labels)) if len(labels) else float("nan")
 
 
-def estimates(predictions: Predictions, section: Section, weights: Weights) -> dict[str, Estimate]:
+def estimates(predictions: Predictions, section: Section, weights: Weights) -> dict[str, Interval]:
     """Return every number of `TITLES` on the nodules that a section tests.
 
     Where the decision is restricted to the test classes, so are the probabilities that are judged, renormalised. For
@@ -123,9 +103,9 @@ def estimates(predictions: Predictions, section: Section, weights: Weights) -> d
         for proba in predictions.proba
     ]
     samples = {name: np.mean([found[name] for found in by_seed], axis=0) for name in by_seed[0]}
-    found = {name: Estimate.of(samples[name]) for name in TITLES}
+    found = {name: with_interval(samples[name]) for name in TITLES}
     low, high = calibration_interval(samples["ece"], samples["ece_distance"])
-    return found | {"ece": Estimate(found["ece"].value, low, high)}
+    return found | {"ece": Interval(found["ece"].value, low, high)}
 
 
 def _of_seed(

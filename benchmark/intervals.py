@@ -20,8 +20,8 @@ class Interval:
     """
 
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
     @classmethod
     def of(cls, value: float, replicates: Float[np.ndarray, " replicates"]) -> "Interval":

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from benchmark.contracts import InputError
-from benchmark.estimates import Estimate, Weights, accuracies, decisions, largest_share
+from benchmark.estimates import Weights, accuracies, decisions, largest_share
+from benchmark.intervals import Interval
 from benchmark.nodules import NoduleTable
 from benchmark.predictions import Predictions
 from benchmark.scores import Section
@@ -56,7 +57,7 @@ class Sensitivity:
     changed: int
     unpredicted: int
     largest_class: float
-    accuracy: Estimate
+    accuracy: Interval
 
 
 def classes_of(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from benchmark.estimates import Estimate, Weights, accuracies, decisions, largest_share
+from benchmark.estimates import Weights, accuracies, decisions, largest_share
+from benchmark.intervals import Interval
 from benchmark.nodules import NoduleTable
 from benchmark.predictions import Predictions
 from benchmark.scores import Section
@@ -39,7 +40,7 @@ class Stratum:
     nodules: int
     patients: int
     largest_class: float
-    accuracy: Estimate
+    accuracy: Interval
 
 
 def agreement(table: NoduleTable) -> Groups:
@@ -140,7 +141,7 @@ def by_stratum(predictions: Predictions, section: Section, table: NoduleTable, w
             nodules=int(members.sum()),
             patients=table.count_patients(predictions.nodules[members]),
             largest_class=largest_share(predictions.labels[members]),
-            accuracy=accuracy if members.sum() >= FEWEST else Estimate(accuracy.value),
+            accuracy=accuracy if members.sum() >= FEWEST else Interval(accuracy.value),
         )
         for ((stratum, group), members), accuracy in zip(chosen.items(), reached, strict=True)
     ]

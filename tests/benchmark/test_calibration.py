@@ -13,7 +13,7 @@ from benchmark.calibration import (
     expected_calibration_error,
     ranked_probability_scores,
 )
-from benchmark.estimates import Estimate
+from benchmark.estimates import with_interval
 
 PROBA = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.0, 1.0, 0.0]])
 
@@ -106,7 +106,7 @@ def test_the_interval_covers_the_calibration_error_where_the_plain_one_does_not(
         low, high = calibration_interval(errors, expected_calibration_error(gaps - gaps[0]))
         assert low <= errors[0] <= high
         covered += low <= too_sure <= high
-        usual = Estimate.of(errors)
+        usual = with_interval(errors)
         plain += usual.low <= too_sure <= usual.high
     assert covered / 100 >= least and plain / 100 < 0.6
 
