@@ -1,8 +1,4 @@
-"""Tables 1-3 of the CLIP-Lung paper in one command: `python run_all.py --datasets A B C`.
-
-A composition root: it may import all three packages, and nothing imports it. Data flows one way: collection -> cohort
--> fits, of which those without a record are made -> records -> tables.
-"""
+"""Tables 1-3 of the CLIP-Lung paper: `python run_all.py --datasets A B C`. A composition root: nothing imports it."""
 
 import os
 import sys
@@ -21,6 +17,7 @@ import datasets
 import methods
 from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, screen
 from benchmark.experiment import Experiment, done_fits, name_fits
+from benchmark.extras import Asked
 from benchmark.identity import identity_of
 from benchmark.progress import progress
 from benchmark.runfile import RunMetadata
@@ -55,7 +52,8 @@ def run(args: argparse.Namespace, command: str) -> int:
         specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
         asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
         done = done_fits(folder, specs, rows, preset, asked_for)
-        console.print_plan(out, specs, done, rows, f"{workers} on {device}", folder, times)
+        kept = Asked.of(args).plan(specs, rows, preset)
+        console.print_plan(out, specs, done, rows, f"{workers} on {device}", folder, times, kept)
         return 0
 
     ahead.look(folder, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
@@ -72,6 +70,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         preset=preset,
         device=device,
         plugins=files,
+        asked=Asked.of(args),
     )
     found, unusable = this.read()
     missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
@@ -88,7 +87,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     if None not in found.values():
         this.run.finish(chosen, this.text_weights)
     shown, everything, left_out = this.with_earlier(found, known)
-    console.print_warnings(err, left_out)
+    console.print_warnings(err, [*left_out, *this.asked.lacking(found)])
     rests_on = origin.Origin(nodules, this.identity, protocols.LABEL_RULES[rule], everything, shown, this.text_weights)
     tables = tables_of(this.run.with_earlier(chosen), shown, everything, preset.folds)
     origin.write_tables(folder, tables, rests_on)  # first: the screen may fail

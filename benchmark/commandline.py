@@ -91,6 +91,10 @@ def parser() -> Parser:
     add("--verify", action="store_true", help="read every slice of the download again that was read before")
     add("--scheduler", metavar="ADDRESS", help="a running dask scheduler to work on, instead of processes")
     add("--out", type=path, metavar="FOLDER", help="the run folder (default: results/runs/...)")
+    add(
+        "--keep-weights", action="store_true", help="keep every fit's weights (default: where a run's are under 500 MB)"
+    )
+    add("--test-curve", action="store_true", help="note the test accuracy after each epoch, which chooses nothing")
     add("--list", action="store_true", help="say what there is to choose from, and stop")
     add("--dry-run", action="store_true", help="say what would be done, and stop")
     return p

@@ -68,8 +68,9 @@ def print_plan(
     means: str,
     run: Path,
     times: Timings,
+    weights: str,
 ) -> None:
-    """Print which fits there are, which are done, which would be made, and what is known of the time that takes."""
+    """Print which fits there are, are done, would be made; what is known of the time; what is kept of weights."""
     table = rich.table.Table(*map(_folded, ("Row", "Classes", "Fits", "Done", "To do")), pad_edge=False)
     for method, label_set in dict.fromkeys((spec.method, spec.label_set) for spec in specs):
         fits = {spec for spec in specs if (spec.method, spec.label_set) == (method, label_set)}
@@ -79,6 +80,7 @@ def print_plan(
     say(console, f"{len(set(specs) - done)} of {len(specs)} fits to do, workers: {means}, into {run}")
     for sentence in times.sentences([spec for spec in specs if spec not in done]):
         say(console, sentence)
+    say(console, weights)
     say(console, "A dry run: nothing was prepared, trained or written.")
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from benchmark.contracts import FoldData, InputError, Protocol, Row, TextTowerSpec, TextWeights, Unsupported
 from benchmark.executor import execute
+from benchmark.extras import NOTHING, Asked
 from benchmark.identity import Identity, fit_key, without_file
 from benchmark.job import Job
 from benchmark.recipe import Preset
@@ -48,6 +49,7 @@ class Experiment:
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`.
         plugins: Files that define some of the rows.
         loaded: The text tower's weights, if this process has loaded them; else the run says what it began with.
+        asked: What fits shall leave beside their probabilities.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class Experiment:
     device: str
     plugins: tuple[Path, ...] = ()
     loaded: TextWeights | None = None
+    asked: Asked = NOTHING
 
     @cached_property
     def run(self) -> Run:
@@ -188,11 +191,11 @@ class Experiment:
         return told
 
     def _jobs(self, specs: Sequence[FitSpec]) -> Iterator[Job]:
+        extras = self.asked.extras(self.specs, self.rows, self.preset)
         preset = replace(self.preset, text_tower=replace(self.preset.text_tower, weights=hash_of(self.text_weights)))
         for spec in specs:
-            data = self.data[spec.label_set, spec.fold]
-            row = self.rows[spec.method]
-            content = self.run.folder, self.identity, row, data, preset, self.device
+            row, data = self.rows[spec.method], self.data[spec.label_set, spec.fold]
+            content = self.run.folder, self.identity, row, data, preset, self.device, extras
             try:
                 packed = pickle.dumps(content)
             except (pickle.PicklingError, AttributeError, TypeError) as error:

@@ -32,14 +32,14 @@ class Job:
             Unfit: The device that is this worker's does not answer.
         """
         plugins.load(self.plugins)
-        folder, identity, row, data, preset, device = pickle.loads(self.packed)
+        folder, identity, row, data, preset, device, extras = pickle.loads(self.packed)
         if fit_key(identity, row, _code_here(row), preset.text_tower.weights) != self.key:
             raise InputError(
                 f"the code of {row.title} was changed while the run was under way; what is finished is kept, run the "
                 "same command again"
             )
         place = torch.device(worker_device(device))
-        setup = Setup(preset, answering(place) if row.method else place, self.key)
+        setup = Setup(preset, answering(place) if row.method else place, self.key, extras)
         return run_fit(Run(folder, identity), self.spec, row, data, setup).status
 
 

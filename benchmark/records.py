@@ -54,6 +54,9 @@ class Metadata:
         traceback: Where a failed fit broke off.
         step: How training took its steps: `"eager"`, `"captured"` as a CUDA graph, or why not captured.
         micro_batch: How many nodules went at once, where memory held no whole batch; None where it did.
+        weights: SHA-256 of the file beside the record that keeps the weights (`benchmark.weights`); empty if none does.
+        test_curve: Accuracy on the test fold after each epoch (open decision, most probable class), where it was
+            asked for; nothing was chosen by it.
     """
 
     versions: dict[str, str] = field(default_factory=dict)
@@ -65,6 +68,8 @@ class Metadata:
     traceback: str = ""
     step: str = "eager"
     micro_batch: int | None = None
+    weights: str = ""
+    test_curve: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)

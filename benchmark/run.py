@@ -1,8 +1,9 @@
 """A run: the folder of fits that share one identity. A record on disk is the truth; what is not there was not done.
 
 It holds `run.json` (what makes its fits comparable), `fits/<label set>/<row>/fold<f>-seed<s>.json`, one file a fit,
-and `aside/`, the records that could not be used. `run.json` says finished once every fit that was asked for has its
-record, and not before. A call adds to a run and takes nothing away: protocols that were asked for once stay its own.
+beside it `fold<f>-seed<s>.safetensors` where the fit's weights are kept, and `aside/`, what could not be used.
+`run.json` says finished once every fit that was asked for has its record, and not before. A call adds to a run and
+takes nothing away: protocols that were asked for once stay its own.
 """
 
 import os
@@ -148,8 +149,21 @@ class Run:
         """Return where a fit's record stands, or will."""
         return self.folder / "fits" / spec.path()
 
-    def write(self, record: FitRecord) -> None:
-        """Put a record in its place."""
+    def weights_path(self, spec: FitSpec) -> Path:
+        """Return where a fit's weights stand, if they are kept: beside its record."""
+        return self.path(spec).with_suffix(".safetensors")
+
+    def write(self, record: FitRecord, weights: bytes | None = None) -> None:
+        """Put a record in its place, its weights before it: a record never names a file that is not there yet.
+
+        Args:
+            record: Of the fit.
+            weights: What `weights.pack` made of it; None removes what an earlier training of the fit left there.
+        """
+        if weights is None:
+            self.weights_path(record.spec).unlink(missing_ok=True)
+        else:
+            write_atomically(self.weights_path(record.spec), weights)
         write_atomically(self.path(record.spec), record.to_bytes())
 
     def read(self, spec: FitSpec, key: str | None = None, data: str | None = None) -> FitRecord | None:
@@ -180,11 +194,13 @@ class Run:
         return record
 
     def set_aside(self, spec: FitSpec) -> Path:
-        """Move a record that cannot be used out of the way, and return where it is kept."""
+        """Move a record that cannot be used out of the way, its weights with it; return where the record is kept."""
         path = self.path(spec)
         name = f"{'-'.join(spec.path().with_suffix('').parts)}-{sha256(path.read_bytes())[:8]}.json"
         kept = self.folder / "aside" / name
         kept.parent.mkdir(exist_ok=True)
+        if self.weights_path(spec).is_file():
+            self.weights_path(spec).replace(kept.with_suffix(".safetensors"))
         return path.replace(kept)
 
     def _write(self, content: RunFile) -> None:

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from benchmark import weights
 from benchmark.batches import part_of
 from benchmark.contracts import FoldData, InputError, Method, Row, Task, Unsupported
+from benchmark.extras import NO_EXTRAS, Extras
+from benchmark.files import sha256
 from benchmark.identity import commit, plain_settings
 from benchmark.memory import with_less_memory
 from benchmark.recipe import Preset
@@ -21,6 +24,7 @@ from benchmark.voxels import placed_once
 
 Proba = Float[np.ndarray, "nodules classes"]
 
+_EVAL_BATCH = 256  # images that are encoded at once
 _AT_ONCE = 1024  # test images in memory, of which the trainer takes a part at a time: 134 MB
 
 
@@ -49,11 +53,28 @@ class Setup:
         preset: Recipe, encoder and text tower.
         device: Where to train.
         key: Of the record (`identity.fit_key`).
+        extras: What it leaves beside its probabilities.
     """
 
     preset: Preset
     device: torch.device
     key: str
+    extras: Extras = NO_EXTRAS
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a fit comes to.
+
+    Attributes:
+        proba: Of the test nodules.
+        metadata: How it came about.
+        weights: The bytes that are kept of it; None where nothing is.
+    """
+
+    proba: Proba
+    metadata: Metadata
+    weights: bytes | None = None
 
 
 def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup) -> FitRecord:
@@ -86,15 +107,17 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup) -> 
         labels=data.test_labels[:0],
         proba=np.empty((0, len(data.class_names))),
     )
+    kept = None
     try:
-        proba, metadata = _train(spec, row, data, setup, record.metadata)
+        result = _train(spec, row, data, setup, record.metadata)
+        kept = result.weights
         record = replace(
             record,
             status="done",
-            metadata=metadata,
+            metadata=replace(result.metadata, weights=sha256(kept) if kept else ""),
             nodule_ids=data.test_ids,
             labels=data.test_labels,
-            proba=proba,
+            proba=result.proba,
         )
     except InputError:
         raise
@@ -106,16 +129,17 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup) -> 
         record = replace(record, reason=reason, metadata=metadata)
     seconds = round(time.perf_counter() - started, 3)
     record = replace(record, metadata=replace(record.metadata, seconds=seconds))
-    run.write(record)
+    run.write(record, kept)
     return record
 
 
-def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Metadata) -> tuple[Proba, Metadata]:
-    """Return the test fold's probabilities, and how they came about."""
+def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Metadata) -> Result:
+    """Return the test fold's probabilities, how they came about, and what is kept."""
     seed, preset, device = seed_of(spec), setup.preset, setup.device
     if row.reference is not None:
         parts, classes = (data.columns(data.train), data.columns(data.test)), len(data.class_names)
-        return checked(row.reference(*parts, data.train_labels, classes, seed), len(data.test), classes), metadata
+        proba = checked(row.reference(*parts, data.train_labels, classes, seed), len(data.test), classes)
+        return Result(proba, metadata)
     deterministic()
     cohort, recipe = data.cohort(), preset.recipe
     if row.reads_diameter and not np.isfinite(cohort.diameter_mm[[*data.train, *data.test]]).all():
@@ -125,14 +149,27 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
     train = part_of(cohort, voxels, data.train, data.train_labels, recipe.window_hu)
     test = part_of(cohort, voxels, data.test, unlabelled, recipe.window_hu)
 
-    def attempt(micro_batch: int | None) -> tuple[Proba, Metadata]:
+    def attempt(micro_batch: int | None) -> Result:
         torch.manual_seed(seed)
-        method = to_device(row.build(task), device)
-        fitted = fit(method, train, recipe, seed, micro_batch)
-        parts = test.split(_AT_ONCE)
-        proba = [predict(method, part.images, task.num_classes, part.diameter_mm, micro_batch) for part in parts]
-        made = replace(metadata, history=fitted.history, step=fitted.step, micro_batch=micro_batch)
-        return np.concatenate(proba), replace(made, method=method.metadata())
+        method, curve = to_device(row.build(task), device), list[float]()
+
+        def tested() -> Proba:
+            parts = test.split(_AT_ONCE)
+            proba = [predict(method, part.images, task.num_classes, part.diameter_mm, micro_batch) for part in parts]
+            return np.concatenate(proba)
+
+        def look(epoch: int) -> None:
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):  # a plugin may draw to predict
+                curve.append(float((tested().argmax(axis=1) == data.test_labels).mean()))
+
+        fitted = fit(method, train, recipe, seed, micro_batch, look if setup.extras.test_curve else None)
+        made = replace(metadata, history=fitted.history, step=fitted.step, micro_batch=micro_batch, test_curve=curve)
+        proba = tested()
+        kept = None
+        if setup.extras.weights:
+            about = weights.About(spec, setup.key, task)
+            kept = weights.pack(method, about, weights.image_features(method, test.split(micro_batch or _EVAL_BATCH)))
+        return Result(proba, replace(made, method=method.metadata()), kept)
 
     return with_less_memory(attempt, min(recipe.batch_size, len(data.train)))
 

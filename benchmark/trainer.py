@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +91,14 @@ def renormalise(method: Method, data: Nodules, at_once: int = _EVAL_BATCH) -> No
     method.eval()
 
 
-def fit(method: Method, data: Nodules, recipe: Recipe, seed: int, micro_batch: int | None = None) -> Fitted:
+def fit(
+    method: Method,
+    data: Nodules,
+    recipe: Recipe,
+    seed: int,
+    micro_batch: int | None = None,
+    after_epoch: Callable[[int], None] | None = None,
+) -> Fitted:
     """Train in place, to the last epoch.
 
     With `recipe.ema` the averaged weights stand in the method at the end. Whatever follows the weights follows these:
@@ -103,6 +111,8 @@ def fit(method: Method, data: Nodules, recipe: Recipe, seed: int, micro_batch: i
         seed: Of the order and augmentation; the method's own initialisation is the caller's.
         micro_batch: How many nodules to take at once, where memory holds no whole batch. Gradients add up to a
             batch's, but for losses that are no plain mean over its nodules; batch normalisation sees so many.
+        after_epoch: Told each epoch's number when it is over, the method in eval mode. It looks on: it must leave
+            method and random state as they are, and has no way to end or choose anything.
 
     Returns:
         How it went.
@@ -137,6 +147,8 @@ def fit(method: Method, data: Nodules, recipe: Recipe, seed: int, micro_batch: i
         method.eval()
         with torch.no_grad():
             method.after_epoch(data.split(micro_batch or _EVAL_BATCH))
+        if after_epoch is not None:
+            after_epoch(epoch)
     if average is not None:
         average.take()
         renormalise(method, data, micro_batch or _EVAL_BATCH)

@@ -134,6 +134,7 @@ class MultiViewDivideAndRule(Method):
     """Three views, three networks each; the mean of Prd-Net's probabilities predicts."""
 
     title = "MV-DAR (reconstruction)"
+    encoders = 9
 
     def __init__(self, task: Task) -> None:
         super().__init__()

@@ -38,6 +38,7 @@ class Method(nn.Module):
         reads_diameter: Whether a prediction reads the diameter by the readers' outlines beside the image, as
             `predict_proba(images, diameter_mm)`; every table then says so below. A collection that lacks a nodule's
             diameter is Unsupported before anything is trained.
+        encoders: How many image encoders it trains: what its weights take on disk is known by it before it is built.
     """
 
     title: ClassVar[str]
@@ -46,6 +47,7 @@ class Method(nn.Module):
     reads_diameter: ClassVar[bool] = False
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
     on_two_classes: ClassVar[str] = ""
+    encoders: ClassVar[int] = 1
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return named scalar terms, already weighted; the trainer minimises their sum."""

@@ -12,6 +12,7 @@ import methods
 from benchmark import plugins, references
 from benchmark.contracts import InputError, Provenance, Row, Task, TextTowerSpec, TextWeights
 from benchmark.experiment import Experiment, by_reason, done_fits, name_fits
+from benchmark.extras import NO_EXTRAS
 from benchmark.identity import fit_key
 from benchmark.job import Job
 from benchmark.records import FitSpec
@@ -357,7 +358,7 @@ def test_a_job_loads_its_plugins_before_it_unpacks_the_rest(experiment, tmp_path
     plugins.load([plugin])
     row = replace(row, make=sys.modules[name].Mine)
     spec = FitSpec("three", "mine", 0, 0)
-    content = tmp_path / "run", IDENTITY, row, experiment.data["three", 0], PRESET, "cpu"
+    content = tmp_path / "run", IDENTITY, row, experiment.data["three", 0], PRESET, "cpu", NO_EXTRAS
     job = Job((plugin,), spec, fit_key(IDENTITY, row), pickle.dumps(content))
     monkeypatch.delitem(sys.modules, name)  # as in a fresh worker
     assert job.run() == "done"

@@ -8,6 +8,7 @@ from torch import nn
 
 from benchmark import runner
 from benchmark.contracts import Batch, FoldData, InputError, Row, Task, Unsupported
+from benchmark.extras import Extras
 from benchmark.identity import fit_key
 from benchmark.records import FitRecord, FitSpec
 from benchmark.runner import Setup, deterministic, run_fit, seed_of, task_of, to_device
@@ -335,3 +336,48 @@ def test_on_a_card_convolutions_have_their_channels_last(data):
         method.convolution = nn.Conv2d(4, 8, 3)
         weight = to_device(method, torch.device(device)).convolution.weight
         assert weight.device.type == device and weight.is_contiguous(memory_format=layout)
+
+
+class Dropping(Linear):
+    """Draws from torch's generator in training and, as a plugin may, in prediction."""
+
+    def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+        logits = self.head(nn.functional.dropout(batch.images.flatten(1)))
+        return {"ce": nn.functional.cross_entropy(logits, batch.labels)}
+
+    def predict_proba(self, images: torch.Tensor) -> torch.Tensor:
+        assert not self.training
+        torch.rand(3)
+        return super().predict_proba(images)
+
+
+CURVE = Setup(PRESET, CPU, "key", Extras(weights=True, test_curve=True))
+
+
+def test_a_test_curve_changes_no_bit_of_what_is_trained_and_predicted(run, data):
+    row = replace(LINEAR, make=Dropping)
+    plain = run_fit(run, SPEC, row, data, replace(CURVE, extras=Extras(weights=True)))
+    run.path(SPEC).unlink()
+    looked = run_fit(run, SPEC, row, data, CURVE)
+    assert looked.metadata.weights == plain.metadata.weights != ""
+    assert np.array_equal(looked.proba, plain.proba) and looked.metadata.history == plain.metadata.history
+    assert plain.metadata.test_curve == [] and len(looked.metadata.test_curve) == PRESET.recipe.epochs
+
+
+def test_a_test_curve_is_the_test_accuracy_after_each_epoch_and_ends_with_what_predicts(run, data, monkeypatch):
+    """With a constant rate, a training of fewer epochs is the beginning of one of more."""
+    monkeypatch.setattr("benchmark.trainer.learning_rate_factor", lambda *_: 1.0)
+    monkeypatch.setattr("benchmark.runner.seed_of", lambda _: 5)
+    curves, last = [], []
+    for epochs in (1, 2, 3, 4):
+        preset = replace(PRESET, recipe=replace(PRESET.recipe, epochs=epochs, lr=0.5))
+        record = run_fit(run, replace(SPEC, fold=epochs), LINEAR, data, replace(CURVE, preset=preset))
+        curves.append(record.metadata.test_curve)
+        last.append(float((record.proba.argmax(axis=1) == record.labels).mean()))
+    assert curves[-1] == last and [curve[-1] for curve in curves] == last
+    assert len(set(last)) > 1
+
+
+def test_a_curve_is_in_the_record_on_disk(run, data):
+    made = run_fit(run, SPEC, LINEAR, data, CURVE)
+    assert run.read(SPEC).metadata.test_curve == made.metadata.test_curve
