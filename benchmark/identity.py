@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 import numpy as np
 from jaxtyping import Int
 from msgspec import Meta
 
-from benchmark.contracts import Cohort, EncoderSpec, InputError, Json, Row, TextTowerSpec
+from benchmark.contracts import Cohort, EncoderSpec, InputError, Json, Row, Setting, TextTowerSpec
 from benchmark.files import code_hash, sha256
 from benchmark.plugins import PREFIX
 from benchmark.recipe import Preset, Recipe
@@ -119,6 +119,13 @@ def fit_key(identity: Identity, row: Row, code: str | None = None, weights: str 
     code = code_of(row) if code is None else code
     read = weights if row.reads_text else ""
     return sha256(msgspec.json.encode([identity, plain_settings(row), read, code], order="sorted"))
+
+
+def as_set(row: Row, settings: Mapping[str, Json]) -> Row:
+    """Return a row with what `--set` changed of it in a run (`Identity.settings`)."""
+    own = f"{row.key}."
+    changed = {place.removeprefix(own): cast(Setting, settings[place]) for place in settings if place.startswith(own)}
+    return replace(row, hyperparameters={**row.hyperparameters, **changed})
 
 
 def plain_settings(row: Row) -> dict[str, Json]:

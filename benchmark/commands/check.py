@@ -5,9 +5,7 @@ Exit status: 0 within what folds and seeds allow, 1 a regression, 2 bad input or
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import methods
 from benchmark import references
@@ -17,8 +15,8 @@ from benchmark.check.measured import Measured, read
 from benchmark.check.verdict import absent, judge
 from benchmark.commandline import Parser
 from benchmark.commandline import path as path_of
-from benchmark.contracts import InputError, Row, Setting
-from benchmark.identity import Identity, fit_key
+from benchmark.contracts import InputError
+from benchmark.identity import as_set, fit_key
 from benchmark.published import load
 from benchmark.screen import consoles, guarded, say
 
@@ -62,7 +60,7 @@ def _warn(run: Measured) -> None:
     stale = {}
     for key, row in (methods.ROWS | references.ROWS).items():
         if key in run.keys:
-            here = fit_key(run.identity, _as_set(row, run.identity), weights=run.weights)
+            here = fit_key(run.identity, as_set(row, run.identity.settings), weights=run.weights)
             stale[key] = run.keys[key].total() - run.keys[key][here]
     if rows := ", ".join(f"{key} ({number})" for key, number in stale.items() if number):
         out, _ = consoles(report.WIDTH)
@@ -70,13 +68,6 @@ def _warn(run: Measured) -> None:
             f"Rows with records that other code than this checkout's made, whose numbers are theirs: {rows}.",
             style="bold yellow",
         )
-
-
-def _as_set(row: Row, identity: Identity) -> Row:
-    """Return a row with what `--set` changed of it in a run."""
-    settings, own = identity.settings, f"{row.key}."
-    changed = {place.removeprefix(own): cast(Setting, settings[place]) for place in settings if place.startswith(own)}
-    return replace(row, hyperparameters={**row.hyperparameters, **changed})
 
 
 def _accept(run: Measured, path: Path, reason: str) -> int:
