@@ -1,6 +1,7 @@
 """The command as a user types it, on the smoke preset."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import methods
 import run_all
 import towers
 from benchmark.commands.check import main as check_main
+from benchmark.commands.predict import main as predict_main
 from benchmark.experiment import Experiment
 from benchmark.places import work_folder
 from benchmark.records import FitSpec
@@ -91,7 +93,7 @@ def test_table_3_stands_for_the_rows_that_leave_losses_out(tmp_path, capsys):
     text = (tmp_path / "r" / "table3.md").read_text()
     assert status == 0 and "Table 3" in out and "| IC + IA + CA" in text and "| (reference) Majority" in text
     assert "CLIP-Lung (IC)" not in (tmp_path / "r" / "table1.md").read_text()  # its rows stand in Table 3 alone
-    assert len(list((tmp_path / "r" / "fits" / "three" / "clip_lung").iterdir())) == 2
+    assert len(list((tmp_path / "r" / "fits" / "three" / "clip_lung").glob("*.json"))) == 2
 
 
 def test_a_second_call_trains_nothing_and_changes_nothing(finished, capsys, monkeypatch):
@@ -110,8 +112,41 @@ def test_two_workers_write_the_same_tables_as_none(finished, tmp_path, capsys):
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+def test_a_small_runs_weights_stand_beside_its_records_and_predict(finished, capsys):
+    records = [path for path in (finished / "fits").rglob("*.json") if path.parent.name in ("ce", "poisson")]
+    assert len(records) == 2 * 2 * 2 and len(list((finished / "fits").rglob("*.safetensors"))) == len(records)
+    for path in records:
+        kept = hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
+        assert json.loads(path.read_text())["record"]["metadata"]["weights"] == kept
+    cohort = next((work_folder(None) / "cohorts").glob("phantom-200-*"))
+    capsys.readouterr()
+    assert predict_main([str(finished), "poisson", "--input", str(cohort), "--label-set", "two"]) == 0
+    out, _ = capsys.readouterr()
+    lines = [line for line in out.splitlines() if not line.startswith("#")]
+    assert lines[0].startswith("nodule_id,decision,p_benign,p_malignant,std_benign") and len(lines) > 150
+
+
+def test_a_test_curve_changes_nothing_but_the_records_that_hold_it(finished, capsys, tmp_path):
+    arguments = [*SMOKE, "--methods", "ce", "--datasets", "C", "--workers", "0", "--test-curve"]
+    assert call(capsys, *arguments, "--out", str(tmp_path / "new"))[0] == 0
+    for fold in (0, 1):
+        place = Path("fits", "two", "ce", f"fold{fold}-seed0.safetensors")
+        assert (tmp_path / "new" / place).read_bytes() == (finished / place).read_bytes()
+        with_it, without = (
+            json.loads((folder / place).with_suffix(".json").read_text())["record"]
+            for folder in (tmp_path / "new", finished)
+        )
+        assert with_it["proba"] == without["proba"] and with_it["key"] == without["key"]
+        assert len(with_it["metadata"]["test_curve"]) == 1 and without["metadata"]["test_curve"] == []
+    before = files(finished)
+    status, _, err = call(capsys, *arguments, "--keep-weights", "--out", str(finished))
+    assert status == 0 and files(finished) == before  # asked for what its finished fits lack, it trains nothing
+    assert "2 of 2 finished fits were made without keeping their test curve" in err and "their weights" not in err
+
+
 def test_a_dry_run_writes_nothing(finished, capsys, tmp_path):
     status, out, _ = call(capsys, *SMOKE, "--methods", "ce", "--dry-run", "--out", str(tmp_path / "new"))
+    assert "Weights of the last epoch: kept beside the records, about 1 MB of weights in all" in out
     assert status == 0 and "20 of 20 fits to do" in out and not (tmp_path / "new").exists()
     before = files(finished)
     _, out, _ = call(capsys, *SMOKE, "--methods", "ce", "--dry-run", "--out", str(finished))
@@ -461,7 +496,8 @@ def test_records_that_cannot_be_used_are_set_aside_and_made_anew(finished, capsy
     status, _, err = call(capsys, *arguments)
     assert status == 0 and err.count("set aside") == 2
     assert "set aside two/poisson/fold0-seed0.json: edited or damaged" in err
-    assert len(list((out_folder / "aside").iterdir())) == 2
+    kept = sorted(path.suffix for path in (out_folder / "aside").iterdir())
+    assert kept == [".json"] * 2 + [".safetensors"] * 2
     for path in finished.glob("table*"):
         assert (out_folder / path.name).read_bytes() == path.read_bytes()
     assert "set aside" not in call(capsys, *arguments)[2]
