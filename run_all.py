@@ -15,7 +15,7 @@ from rich.console import Console
 
 import datasets
 import methods
-from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, screen
+from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, report, screen
 from benchmark.experiment import Experiment, done_fits, name_fits
 from benchmark.extras import Asked
 from benchmark.identity import identity_of
@@ -55,7 +55,6 @@ def run(args: argparse.Namespace, command: str) -> int:
         kept = Asked.of(args).plan(specs, rows, preset)
         console.print_plan(out, specs, done, rows, f"{workers} on {device}", folder, times, kept)
         return 0
-
     ahead.look(folder, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
     file = args.cohort.resolve() if args.cohort else prepare(args, preset.nodules, workers, err)
     nodules = store.open_once(file)
@@ -91,6 +90,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     rests_on = origin.Origin(nodules, this.identity, protocols.LABEL_RULES[rule], everything, shown, this.text_weights)
     tables = tables_of(this.run.with_earlier(chosen), shown, everything, preset.folds)
     origin.write_tables(folder, tables, rests_on)  # first: the screen may fail
+    report.write(folder, report.Known.of(known, protocols.LABEL_RULES, datasets.SOURCES))
     console.print_tables(out, rests_on.notes(), tables.values(), rests_on.tag())
     return console.print_end(out, err, folder, found)
 

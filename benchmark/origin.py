@@ -5,13 +5,48 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from benchmark.contracts import Cohort, Json, Row, TextWeights
+import numpy as np
+from jaxtyping import Int
+
+from benchmark.contracts import Json, Provenance, Row, TextWeights
 from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
 from benchmark.records import Found
 from benchmark.render import csv_text, latex, markdown
 from benchmark.tables import Table
+
+
+@runtime_checkable
+class Nodules(Protocol):
+    """What is said of nodules without their voxels: a `Cohort`, or what a run folder says of one."""
+
+    @property
+    def collection(self) -> str:
+        """Title of their collection."""
+
+    @property
+    def source(self) -> str:
+        """Where their voxels come from."""
+
+    @property
+    def note(self) -> str:
+        """What the voxels are."""
+
+    @property
+    def patient_ids(self) -> tuple[str, ...]:
+        """Their patients."""
+
+    @property
+    def given_labels(self) -> Int[np.ndarray, " nodules"]:
+        """Below zero where no class is given."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """What made them."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +62,7 @@ class Origin:
         text_weights: What a file gave the text tower; None for random weights.
     """
 
-    cohort: Cohort
+    cohort: Nodules
     identity: Identity
     rule_note: str
     found: Found
@@ -89,10 +124,8 @@ class Origin:
         rule = f"label rule {self.identity.label_rule!r}: {self.rule_note}"
         if (cohort.given_labels >= 0).all():
             rule = "classes as the collection gives them"
-        notes.append(
-            f"{len(cohort):,} nodules of {len(set(cohort.patient_ids)):,} patients; {rule}; "
-            f"cohort {self.identity.cohort[:12]}."
-        )
+        patients = f" of {len(set(cohort.patient_ids)):,} patients" if cohort.patient_ids else ""
+        notes.append(f"{len(cohort):,} nodules{patients}; {rule}; cohort {self.identity.cohort[:12]}.")
         fewest, most = self.seeds
         of_seeds = f" of {fewest} to {most} seeds each" if fewest < most else f" of {most} seeds each" * (most > 1)
         notes.append(

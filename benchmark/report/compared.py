@@ -1,0 +1,99 @@
+"""Rows against the first of their table, with intervals; what the sentences and the comparisons are made of.
+
+The interval is that of the corrected resampled t-test (Nadeau and Bengio 2003): mean +- t * corrected standard error,
+at 95 % for each row by itself. Whether a row differs is Holm's to say, over all rows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.scores import Section, share_tested
+from benchmark.statistics import corrected_t_test, holm, smallest_detectable_difference
+from benchmark.tables import Line, Table, cells
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row's accuracy less that of the table's first row, in points.
+
+    Attributes:
+        line: The row.
+        mean: Over the folds that both have.
+        half: Half of the 95 % interval.
+        needed: The smallest difference that could have shown, in Holm's first step over all rows.
+        p: Adjusted by Holm over all rows.
+        folds: How many folds both have.
+        complete: Whether these are all.
+    """
+
+    line: Line
+    mean: float
+    half: float
+    needed: float
+    p: float
+    folds: int
+    complete: bool
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval, of this row alone."""
+        return self.mean - self.half, self.mean + self.half
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference is one, by Holm, over every fold."""
+        return self.complete and self.p < ALPHA
+
+
+def compare(table: Table, section: Section) -> tuple[list[Compared], list[Line]]:
+    """Compare every trained row of a table with its first, fold by fold; rows that lack folds are left out.
+
+    Holm's family is that of the table's own comparisons: every row with two folds or more in common with the first.
+
+    Returns:
+        Those that can be compared, and the others.
+    """
+    trained = [line for line in table.lines if line.is_trained]
+    base = _by_fold(trained[0], section) if trained else {}
+    deltas: list[tuple[Line, np.ndarray]] = []
+    left: list[Line] = []
+    for line in trained[1:]:
+        reached = _by_fold(line, section)
+        common = sorted(reached.keys() & base.keys())
+        if len(common) > 1:
+            deltas.append((line, 100 * np.array([reached[fold] - base[fold] for fold in common])))
+        else:
+            left.append(line)
+    of_set = [record for line in table.lines for record in line.records.get(section.protocol.label_set, ())]
+    ratio = share_tested(of_set, section) / (table.folds - 1)
+    adjusted = holm([corrected_t_test(delta, ratio) for _, delta in deltas])
+    made = [
+        Compared(
+            line=line,
+            mean=float(delta.mean()),
+            half=smallest_detectable_difference(delta, ratio, ALPHA),
+            needed=smallest_detectable_difference(delta, ratio, ALPHA / len(deltas)),
+            p=p,
+            folds=len(delta),
+            complete=len(delta) == table.folds,
+        )
+        for (line, delta), p in zip(deltas, adjusted, strict=True)
+    ]
+    return made, left
+
+
+def points(value: float) -> str:
+    """Return a difference as printed, with its sign.
+
+    >>> points(-0.04), points(1.25)
+    ('+0.0', '+1.2')
+    """
+    return f"{round(value, 1) + 0.0:+.1f}"
+
+
+def _by_fold(line: Line, section: Section) -> dict[int, float]:
+    score = cells(line, section).get("accuracy")
+    return dict(zip(score.numbers, score.folds.tolist(), strict=True)) if score else {}

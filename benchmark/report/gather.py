@@ -1,0 +1,256 @@
+"""What stands in a run folder: every record that can be used, why others cannot, and the hash of each file."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from benchmark.contracts import Collection, Columns, InputError, Protocol, Provenance, Row
+from benchmark.files import sha256
+from benchmark.identity import ROOT
+from benchmark.origin import Origin
+from benchmark.records import FitRecord, FitSpec, Found, Unusable
+from benchmark.report.paper import Paper, load_papers
+from benchmark.run import Run
+from benchmark.runfile import RunFile, load
+from benchmark.scores import Section, sections_of
+from benchmark.tables import Line, Table, line_of, tables_of
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a composition root knows and a run folder does not say.
+
+    Attributes:
+        rows: All rows that there are, by key, in table order.
+        rules: What each label rule says.
+        notes: What the voxels of each source are.
+        papers: The printed numbers of the collection `LIDC`, with their audits.
+    """
+
+    rows: Mapping[str, Row]
+    rules: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    papers: tuple[Paper, ...] = ()
+
+    @classmethod
+    def of(cls, rows: Mapping[str, Row], rules: Mapping[str, str], sources: Mapping[str, type[Collection]]) -> "Known":
+        """Return what the registries say, with the published numbers of this checkout.
+
+        Raises:
+            InputError: A published file is damaged.
+        """
+        notes = {key: source.note for key, source in sources.items()}
+        return cls(rows, rules, notes, load_papers(ROOT / "results" / "published"))
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """What cohort.csv and run.json say of the nodules; see `origin.Nodules`.
+
+    Attributes:
+        collection: Title.
+        source: Where the voxels come from.
+        note: What they are.
+        nodules: Their number.
+        patient_ids: Of each nodule; empty where cohort.csv is missing or damaged.
+        given_labels: 0 where the collection gives the class, -1 where a malignancy score does.
+        provenance: What made the cohort.
+    """
+
+    collection: str
+    source: str
+    note: str
+    nodules: int
+    patient_ids: tuple[str, ...]
+    given_labels: Int[np.ndarray, " nodules"]
+    provenance: Provenance
+
+    def __len__(self) -> int:
+        return self.nodules
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """A run folder, read.
+
+    Attributes:
+        file: What run.json holds.
+        cohort: What is known of the nodules.
+        rows: What has a record, in table order; rows unknown here stand last, under their keys.
+        strangers: Keys of those.
+        found: The records that can be used.
+        faults: Why others cannot, by their path in the folder.
+        hashes: SHA-256 of every file that the page is made from, by its path in the folder.
+        known: What the composition root knows.
+    """
+
+    file: RunFile
+    cohort: Listed
+    rows: Mapping[str, Row]
+    strangers: tuple[str, ...]
+    found: Found
+    faults: Mapping[str, str]
+    hashes: Mapping[str, str]
+    known: Known
+
+    @property
+    def folds(self) -> int:
+        """How many folds a full cell rests on."""
+        return self.file.identity.folds
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        """Protocols under each of their decisions, those of the paper first."""
+        return sections_of(self.file.protocols)
+
+    @cached_property
+    def first_sections(self) -> list[Section]:
+        """Protocols under the decision that stands in the paper's tables."""
+        return [Section(protocol, protocol.decisions[0]) for protocol in self.file.protocols]
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The paper's tables, by the name of their files."""
+        return tables_of(self.file.protocols, self.rows, self.found, self.folds)
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """Every row with its records, ablations included, in table order."""
+        return tuple(line_of(row, row.title, self.found) for row in self.rows.values())
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What every number rests on."""
+        rule = self.known.rules.get(self.file.identity.label_rule, "")
+        return Origin(self.cohort, self.file.identity, rule, self.found, self.rows, self.file.text_weights)
+
+    @cached_property
+    def anchors(self) -> dict[tuple[str, str], str]:
+        """Where the evidence of a row on a section stands in the page, by their keys."""
+        pairs = [
+            (line.row.key, section.key)
+            for line in self.lines
+            for section in self.sections
+            if section.protocol.label_set in line.records
+        ]
+        return {pair: f"evidence-{number}" for number, pair in enumerate(pairs)}
+
+
+def gather(folder: Path, known: Known) -> Gathered:
+    """Read a run folder; what is damaged, missing or of another version there is noted and left out.
+
+    Raises:
+        InputError: There is no run.json, or a damaged one.
+    """
+    run = Run.open(folder)
+    file = load(folder / "run.json")
+    widths = {protocol.label_set: len(protocol.class_names) for protocol in file.protocols}
+    found: Found = {}
+    faults: dict[str, str] = {}
+    for spec in run.specs():
+        path = run.path(spec)
+        try:
+            found[spec] = _usable(run, spec, widths)
+        except (Unusable, InputError) as error:
+            faults[path.relative_to(folder).as_posix()] = str(error)
+    keys = dict.fromkeys(spec.method for spec in found)
+    strangers = tuple(sorted(key for key in keys if key not in known.rows))
+    kinds = {spec.method: record.kind for spec, record in found.items() if record is not None}
+    rows = {key: row for key, row in known.rows.items() if key in keys}
+    rows |= {key: Row(key, key, kinds[key], _unknown) for key in strangers}
+    cohort, fault = _listed(folder, file, known)
+    return Gathered(
+        file=file,
+        cohort=cohort,
+        rows=rows,
+        strangers=strangers,
+        found=found,
+        faults=faults | ({"cohort.csv": fault} if fault else {}),
+        hashes=hashes(folder, run),
+        known=known,
+    )
+
+
+def hashes(folder: Path, run: Run | None = None) -> dict[str, str]:
+    """Return the SHA-256 of every file that a page is made from, by its path in the folder; unreadable ones are empty.
+
+    Raises:
+        InputError: The folder holds no run, or its folder of fits cannot be read.
+    """
+    run = Run.open(folder) if run is None else run
+    paths = [folder / "run.json", folder / "cohort.csv", *(run.path(spec) for spec in run.specs())]
+    return {path.relative_to(folder).as_posix(): _hash(path) for path in paths}
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes())
+    except OSError:  # missing or not to be read: the page says so
+        return ""
+
+
+def _usable(run: Run, spec: FitSpec, widths: Mapping[str, int]) -> FitRecord:
+    """Return a record that can be scored.
+
+    Raises:
+        Unusable: It cannot, and why.
+    """
+    record = run.read(spec)
+    if record is None:
+        raise Unusable("it lies in a folder that no fit of this run has")
+    if spec.label_set not in widths:
+        raise Unusable(f"run.json does not say how to score the classes {spec.label_set!r}")
+    if not (spec.method.isascii() and spec.method.isidentifier() and spec.method == spec.method.lower()):
+        raise Unusable(f"{spec.method!r} is no key of a row")
+    if not 0 <= spec.fold < run.identity.folds:
+        raise Unusable(f"the run has no fold {spec.fold}")
+    if record.status == "done" and record.proba.shape[1] != widths[spec.label_set]:
+        raise Unusable(f"no probabilities over {widths[spec.label_set]} classes")
+    return record
+
+
+def _unknown(
+    train: Columns, test: Columns, labels: Int[np.ndarray, " train"], num_classes: int, seed: int
+) -> Float[np.ndarray, "test classes"]:
+    """Stand for whatever made the fits of a row that is not known here."""
+    raise InputError("this row is known by its records alone; give the --plugin that defines it")
+
+
+def _listed(folder: Path, file: RunFile, known: Known) -> tuple[Listed, str]:
+    """Return what is known of the nodules, and what is wrong with cohort.csv."""
+    identity, fault = file.identity, ""
+    columns: list[tuple[str, bool]] = []
+    try:
+        text = (folder / "cohort.csv").read_bytes().decode("utf-8")
+        lines = csv.DictReader(io.StringIO(text), strict=True)
+        columns = [(line["patient_id"], not line["malignancy_mean"]) for line in lines]
+        if len(columns) != identity.nodules:
+            fault = f"{len(columns):,} nodules, where the run has {identity.nodules:,}"
+    except OSError as error:
+        fault = f"cannot be read ({error.strerror})"
+    except (UnicodeDecodeError, csv.Error, KeyError) as error:
+        fault = f"damaged ({type(error).__name__}: {error})"
+    known_columns = columns if not fault else [("", False)] * identity.nodules
+    note = known.notes.get(identity.source, f"Voxels of {identity.collection}, source {identity.source}.")
+    listed = Listed(
+        collection=identity.collection,
+        source=identity.source,
+        note=note,
+        nodules=identity.nodules,
+        patient_ids=() if fault else tuple(patient for patient, _ in columns),
+        given_labels=np.array([0 if given else -1 for _, given in known_columns], dtype=np.int64),
+        provenance=file.metadata.provenance,
+    )
+    return listed, fault
+
+
+def protocols_without_records(run: Gathered) -> list[Protocol]:
+    """Return what the run was asked for and has no record of."""
+    there = {spec.label_set for spec in run.found}
+    return [protocol for protocol in run.file.protocols if protocol.label_set not in there]

@@ -1,0 +1,41 @@
+"""What ran on what, with a banner where the numbers are no evidence about CT, about CLIP, or about anything."""
+
+from benchmark.report.gather import Gathered, protocols_without_records
+from benchmark.report.parts import Banner, Chapter, Part, Points, Prose
+
+
+def chapter(run: Gathered) -> Chapter:
+    """Say what every number of the page rests on."""
+    return Chapter("run", "What ran on what", (*banners(run), Points(tuple(run.origin.notes())), *_state(run)))
+
+
+def banners(run: Gathered) -> tuple[Banner, ...]:
+    """Say what must not be missed."""
+    said = []
+    if run.cohort.provenance.sample is not None:
+        said.append("A small sample for testing the machinery: these numbers mean nothing.")
+    if run.file.identity.source == "phantom":
+        said.append(
+            "Phantom, not CT: the voxels are rendered from the radiologists' outlines and ratings. A rank of "
+            "methods here is no evidence of their rank on CT."
+        )
+    if run.origin.reads_text and run.origin.tower == "random weights":
+        said.append(
+            "Random text tower: rows that read text show what their losses do, and nothing of what CLIP knows "
+            "of language."
+        )
+    return tuple(map(Banner, said))
+
+
+def _state(run: Gathered) -> tuple[Part, ...]:
+    """Say what is not there."""
+    said = []
+    if not run.found:
+        said.append("This folder holds no record that can be used, so there are no numbers to show.")
+    elif absent := protocols_without_records(run):
+        said.append(f"No fit has been made yet for {', '.join(protocol.title for protocol in absent)}.")
+    if not run.file.finished:
+        said.append("The run is not finished: some of the fits that were asked for are still to be made.")
+    if run.faults:
+        said.append(f"{len(run.faults)} files could not be used; they are listed below.")
+    return tuple(map(Prose, said))

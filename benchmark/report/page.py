@@ -1,0 +1,87 @@
+"""The page: chapters in their order, one template, one file that asks nobody for anything.
+
+A new chapter is a file with a function from what was gathered to a `Chapter`, and a line in `CHAPTERS`.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from benchmark.contracts import InputError
+from benchmark.files import sha256, write_atomically
+from benchmark.report import comparisons, evidence, heading, missing, repeat, results, verdict
+from benchmark.report.gather import Gathered, Known, gather, hashes
+from benchmark.report.parts import Chapter
+
+NAME = "report.html"
+TEMPLATE = Path(__file__).with_name("template")
+CHAPTERS: tuple[Callable[[Gathered], Chapter], ...] = (
+    heading.chapter,
+    verdict.chapter,
+    results.chapter,
+    comparisons.chapter,
+    missing.chapter,
+    repeat.chapter,
+    evidence.chapter,
+)
+_HEAD = 2000  # bytes of a page, in which its first lines say what it was made from
+
+
+def write(folder: Path, known: Known, file: Path | None = None) -> bool:
+    """Make a run's report unless it is there, made from the same files by the same code; return whether it was made.
+
+    Args:
+        folder: Of the run.
+        known: What the composition root knows.
+        file: Where to write it; `report.html` in the folder if None.
+
+    Raises:
+        InputError: There is no run, or its run.json is damaged.
+    """
+    file = folder / NAME if file is None else file
+    made_from = _made_from(folder, known)
+    if _is_made_from(file, made_from):
+        return False
+    write_atomically(file, page(gather(folder, known), made_from))
+    return True
+
+
+def page(run: Gathered, made_from: str = "") -> str:
+    """Return the page; the same bytes for the same records."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    identity = run.file.identity
+    chapters = [chapter for make in CHAPTERS if (chapter := make(run)).parts]
+    html = environment.get_template("page.html.j2").render(
+        title=f"{identity.collection} ({identity.source}), preset {identity.preset}",
+        chapters=chapters,
+        made_from=made_from,
+        style=Markup((TEMPLATE / "style.css").read_text("utf-8")),
+        script=Markup((TEMPLATE / "page.js").read_text("utf-8")),
+    )
+    return html.lstrip()
+
+
+def _made_from(folder: Path, known: Known) -> str:
+    """Return a hash of all that decides the page: the run's files, this code, and what the composition root knows."""
+    package = Path(__file__).resolve().parents[1]
+    code = [*package.glob("*.py"), *(package / "contracts").glob("*.py"), *(package / "report").rglob("*.*")]
+    files = [sha256(path.read_bytes()) for path in sorted(code) if path.suffix in (".py", ".j2", ".css", ".js")]
+    rows = [(row.key, row.title, row.kind, row.losses) for row in known.rows.values()]
+    about = rows, dict(known.rules), dict(known.notes), known.papers
+    return sha256(repr((sorted(hashes(folder).items()), files, about)))
+
+
+def _is_made_from(file: Path, made_from: str) -> bool:
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(_HEAD)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}): see to it, or move it away") from error
+    return re.search(rb'name="made-from" content="(\w*)"', head) is not None and made_from.encode() in head
