@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from benchmark.contracts import InputError
 from benchmark.files import sha256, write_atomically
-from benchmark.report import comparisons, evidence, heading, missing, repeat, results, verdict
+from benchmark.report import comparisons, evidence, figures, heading, missing, repeat, results, verdict
 from benchmark.report.gather import Gathered, Known, gather, hashes
 from benchmark.report.parts import Chapter
 
@@ -23,6 +23,7 @@ CHAPTERS: tuple[Callable[[Gathered], Chapter], ...] = (
     verdict.chapter,
     results.chapter,
     comparisons.chapter,
+    figures.chapter,
     missing.chapter,
     repeat.chapter,
     evidence.chapter,
