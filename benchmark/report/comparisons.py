@@ -37,5 +37,5 @@ def _grid(table: Table, section: Section, compared: list[Compared]) -> Grid:
 def _line(one: Compared) -> tuple[Cell, ...]:
     low, high = one.interval
     numbers = [(points(value), value) for value in (one.mean, low, high)]
-    numbers += [(f"{one.needed:.1f}", one.needed), (f"{one.p:.3f}", one.p), (str(one.folds), one.folds)]
+    numbers += [(f"{one.needed:.1f}", one.needed), (f"{one.p:.3f}", one.p), (str(one.folds), float(one.folds))]
     return (Cell(one.line.title, is_best=one.differs), *(Cell(text, value) for text, value in numbers))

@@ -36,7 +36,7 @@ def _grid(run: Gathered, line: Line, section: Section, title: str) -> Grid:
         numbers = [Cell(f"{100 * v:.1f}", 100 * v) if v == v else Cell("-") for v in values or ()]
         numbers = numbers or [Cell(record.status)] * len(metrics)
         path = f"fits/{spec.path().as_posix()}"
-        name = Cell(f"{spec.fold}", spec.fold), Cell(f"{spec.seed}", spec.seed)
+        name = Cell(f"{spec.fold}", float(spec.fold)), Cell(f"{spec.seed}", float(spec.seed))
         body.append((*name, *numbers, Cell(path), Cell(run.hashes[path])))
     headings = ("Fold", "Seed", *map(metric_title, metrics), "Record", "SHA-256")
     return Grid(title, headings, tuple(body))

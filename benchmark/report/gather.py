@@ -161,9 +161,9 @@ def gather(folder: Path, known: Known) -> Gathered:
             faults[path.relative_to(folder).as_posix()] = str(error)
     keys = dict.fromkeys(spec.method for spec in found)
     strangers = tuple(sorted(key for key in keys if key not in known.rows))
-    kinds = {spec.method: record.kind for spec, record in found.items() if record is not None}
+    references = {spec.method for spec, record in found.items() if record and record.kind == "reference"}
     rows = {key: row for key, row in known.rows.items() if key in keys}
-    rows |= {key: Row(key, key, kinds[key], _unknown) for key in strangers}
+    rows |= {key: Row(key, key, "reference" if key in references else "plugin", _unknown) for key in strangers}
     cohort, fault = _listed(folder, file, known)
     return Gathered(
         file=file,

@@ -67,11 +67,16 @@ def page(run: Gathered, made_from: str = "") -> str:
     return html.lstrip()
 
 
+def code_files() -> list[Path]:
+    """Return the files whose change makes every page anew: this package, and the rooms that it builds on."""
+    package = Path(__file__).resolve().parents[1]
+    found = [*package.glob("*.py"), *(package / "contracts").glob("*.py"), *(package / "report").rglob("*.*")]
+    return sorted(path for path in found if path.suffix in (".py", ".j2", ".css", ".js"))
+
+
 def _made_from(folder: Path, known: Known) -> str:
     """Return a hash of all that decides the page: the run's files, this code, and what the composition root knows."""
-    package = Path(__file__).resolve().parents[1]
-    code = [*package.glob("*.py"), *(package / "contracts").glob("*.py"), *(package / "report").rglob("*.*")]
-    files = [sha256(path.read_bytes()) for path in sorted(code) if path.suffix in (".py", ".j2", ".css", ".js")]
+    files = [sha256(path.read_bytes()) for path in code_files()]
     rows = [(row.key, row.title, row.kind, row.losses) for row in known.rows.values()]
     about = rows, dict(known.rules), dict(known.notes), known.papers
     return sha256(repr((sorted(hashes(folder).items()), files, about)))

@@ -46,7 +46,7 @@ def confusion(counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Seq
         label: What it shows, in words.
     """
     side, left, top = 74.0, 84.0, 40.0
-    parts = [text(left + side * len(columns) / 2, 14, "decided")]
+    parts = [text(left + side * len(columns) / 2, 14.0, "decided")]
     parts += [text(left + side * (j + 0.5), top - 8, name) for j, name in enumerate(columns)]
     for i, (name, of_class) in enumerate(zip(rows, counts, strict=True)):
         total = sum(of_class)
@@ -76,14 +76,17 @@ def reliability(bins: Sequence[tuple[float, float, int]], label: str) -> Markup:
     def place(confidence: float, right: float) -> tuple[float, float]:
         return _MARGIN + side * confidence, 8 + side * (1 - right)
 
-    parts = [line([place(0, 1), place(0, 0), place(1, 0)]), line([place(0, 0), place(1, 1)], "4 4", 0.6)]
+    parts = [
+        line([place(0.0, 1.0), place(0.0, 0.0), place(1.0, 0.0)]),
+        line([place(0.0, 0.0), place(1.0, 1.0)], "4 4", 0.6),
+    ]
     for tick in (0.0, 0.5, 1.0):
-        x, y = place(tick, 0)
+        x, y = place(tick, 0.0)
         parts.append(text(x, y + 16, f"{100 * tick:.0f}"))
-        x, y = place(0, tick)
+        x, y = place(0.0, tick)
         parts.append(text(x - 6, y + 4, f"{100 * tick:.0f}", "end"))
     parts.append(text(_MARGIN + side / 2, side + 40, "confidence, %"))
-    parts.append(text(_MARGIN + 8, 16, "right, %", "start"))
+    parts.append(text(_MARGIN + 8, 16.0, "right, %", "start"))
     parts.append(line([place(confidence, right) for confidence, right, _ in bins]))
     parts += [dot(*place(c, r), 2 + 6 * math.sqrt(number / total)) for c, r, number in bins]
     return drawing(side + _MARGIN + 20, side + 48, label, parts)
@@ -97,7 +100,7 @@ def curves(series: Mapping[str, Sequence[float]], label: str, across: str = "epo
         label: What it shows, in words.
         across: What a step is.
     """
-    width, height, room = 260.0, 180.0, 150.0
+    width, height, room = 190.0, 150.0, 100.0
     values = [value for of_one in series.values() for value in of_one]
     low, high = min([0.0, *values]), max([*values, 1e-9])
     last = max(map(len, series.values()), default=1)
@@ -107,7 +110,7 @@ def curves(series: Mapping[str, Sequence[float]], label: str, across: str = "epo
         return x, 10 + height * (1 - (value - low) / (high - low))
 
     left, right = _MARGIN, _MARGIN + width
-    parts = [line([(left, 10), (left, 10 + height), (right, 10 + height)])]
+    parts = [line([(left, 10.0), (left, 10 + height), (right, 10 + height)])]
     for value in (low, high):
         parts.append(text(left - 6, place(0, value)[1] + 4, f"{value:.2g}", "end"))
     parts.append(text(left, height + 26, "1"))
@@ -116,25 +119,25 @@ def curves(series: Mapping[str, Sequence[float]], label: str, across: str = "epo
     ends = spread([place(len(of_one) - 1, of_one[-1])[1] for of_one in series.values()], 14.0)
     for number, (name, of_one) in enumerate(series.items()):
         parts.append(line([place(step, value) for step, value in enumerate(of_one)], _DASHES[number % len(_DASHES)]))
-        shown = name if len(name) <= 20 else f"{name[:19]}…"
+        shown = name if len(name) <= 14 else f"{name[:13]}…"
         parts.append(text(right + 8, ends[number] + 4, shown, "start"))
     return drawing(right + room, height + 36 + max(0.0, max(ends, default=0.0) - height - 10), label, parts)
 
 
 def ranks(rows: Sequence[tuple[str, float]], most: int, label: str) -> Markup:
     """Draw mean ranks, the best first: a dot on a scale from 1 to `most`, with title and number beside it."""
-    width, left, step = 300.0, 12.0, 22.0
+    width, left, step = 310.0, 8.0, 32.0
     parts = []
     for tick in sorted({1, (1 + most) // 2, most}):
         x = left + width * (tick - 1) / max(1, most - 1)
-        parts += [text(x, 14, str(tick)), line([(x, 20), (x, 26 + step * len(rows))], "", 0.25)]
+        parts += [text(x, 14.0, str(tick)), line([(x, 20.0), (x, 26 + step * len(rows))], "", 0.25)]
     for number, (title, rank) in enumerate(rows):
-        y = 38 + step * number
+        y = 50 + step * number
         x = left + width * (rank - 1) / max(1, most - 1)
         shown = title if len(title) <= 44 else f"{title[:43]}…"
         parts += [line([(left, y), (left + width, y)], "", 0.2), dot(x, y)]
-        parts.append(text(left + width + 14, y + 4, f"{rank:.1f}  {shown}", "start"))
-    return drawing(left + width + 330, 40 + step * len(rows), label, parts)
+        parts.append(text(left, y - 10, f"{rank:.1f}  {shown}", "start"))
+    return drawing(left + width + 8, 32 + step * len(rows), label, parts)
 
 
 def spread(places: Sequence[float], apart: float) -> list[float]:

@@ -136,6 +136,10 @@ def test_the_page_in_the_repository_is_what_the_command_prints(paper):
     assert (PUBLISHED / "AUDIT.md").read_text() == markdown(paper)
 
 
+def test_the_data_in_the_repository_is_what_the_command_prints(paper):
+    assert json.loads((PUBLISHED / "AUDIT.json").read_text()) == json.loads(json.dumps([as_data(paper)]))
+
+
 def test_the_data_is_json_and_holds_the_verdicts(paper):
     data = json.loads(json.dumps(as_data(paper)))
     assert data["paper"] == "clip_lung_2023" and len(data["verdicts"]) == 24

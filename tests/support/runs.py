@@ -29,19 +29,21 @@ def copy_results(target: Path) -> None:
         copy.write_bytes(path.read_bytes())
 
 
-def write_run(folder: Path, rows: Mapping[str, float], *, seeds: int = 1, luck: int = 0, **changes: Any) -> Run:
-    """Write a finished run; a row decides rightly with the given chance, each fit by its own luck."""
+def write_run(
+    folder: Path, rows: Mapping[str, float], *, seeds: int = 1, luck: int = 0, tested: int = 400, **changes: Any
+) -> Run:
+    """Write a finished run; a row decides rightly with the given chance, each by its own luck, on `tested` nodules."""
     run = Run(folder, replace(RUN_IDENTITY, **changes))
     run.start("python run_all.py --preset quick", METADATA)
     for label_set, classes in (("three", 3), ("two", 2)):
         for fold in range(run.identity.folds):
-            labels = np.random.default_rng([fold, classes]).permutation(np.arange(400) % classes)
+            labels = np.random.default_rng([fold, classes]).permutation(np.arange(tested) % classes)
             for number, (row, accuracy) in enumerate(rows.items()):
                 kind = "reference" if row == "majority" else "paper"
                 for seed in range(seeds):
                     rng = np.random.default_rng([luck, fold, classes, number, seed])
-                    wrong = (labels + rng.integers(1, classes, 400)) % classes
-                    decided = np.where(rng.random(400) < accuracy, labels, wrong)
+                    wrong = (labels + rng.integers(1, classes, tested)) % classes
+                    decided = np.where(rng.random(tested) < accuracy, labels, wrong)
                     spec = FitSpec(label_set, row, fold, seed)
                     proba = (0.8 * np.eye(classes)[decided] + 0.2 / classes).tolist()
                     run.write(record(spec, labels.tolist(), proba, identity=run.identity, kind=kind))
