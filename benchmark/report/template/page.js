@@ -34,6 +34,7 @@ function copy(button) {
   const source = document.getElementById(button.getAttribute("data-copies"));
   const status = button.parentElement.querySelector("[role=status]");
   const select = () => {
+    source.closest("details").open = true;
     window.getSelection().selectAllChildren(source);
     status.textContent = "Selected: copy it with Ctrl+C or ⌘C";
   };
@@ -42,10 +43,10 @@ function copy(button) {
 }
 
 // The evidence is moved into the dialog and back, so that it is in the page once.
-function openEvidence(details) {
+function openEvidence(inside) {
   const dialog = document.getElementById("dialog");
   const content = document.getElementById("dialog-content");
-  const inside = details.querySelector(".inside");
+  const details = inside.parentElement;
   document.getElementById("dialog-title").textContent = details.querySelector("summary").textContent;
   content.appendChild(inside);
   dialog.addEventListener("close", () => details.appendChild(inside), { once: true });
@@ -59,9 +60,9 @@ document.addEventListener("click", (event) => {
   const button = target.closest("button.copy");
   if (button) return copy(button);
   const link = target.closest("td a[href^='#evidence-']");
-  const details = link && document.getElementById(link.getAttribute("href").slice(1));
-  if (details && window.HTMLDialogElement) {
+  const inside = link && document.getElementById(link.getAttribute("href").slice(1));
+  if (inside && window.HTMLDialogElement) {
     event.preventDefault();
-    openEvidence(details);
+    openEvidence(inside);
   }
 });

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from benchmark.contracts import Row
+from benchmark.records import FitRecord, FitSpec
+from benchmark.report.compared import Compared, compare
+from benchmark.report.verdict import in_short, sentence
+from benchmark.scores import Section
+from benchmark.tables import Line, Table, block_of, differences
+from fakes import B, Linear, record
+
+RESTRICTED = Section(B, "restricted")
+SURE = np.eye(3).tolist()
+
+
+def fits(key: str, hits: dict[int, int]) -> list[FitRecord]:
+    """Fold f decides `hits[f]` of ten benign and ten malignant nodules rightly, the rest wrongly."""
+    records = []
+    for fold, right in hits.items():
+        labels = [0] * 10 + [2] * 10
+        decided = [0] * right + [2] * (10 - right) + [2] * right + [0] * (10 - right)
+        records.append(record(FitSpec("three", key, fold, 0), labels, [SURE[d] for d in decided]))
+    return records
+
+
+def line(key: str, hits: list[int], missing: int | None = None) -> Line:
+    made = fits(key, {fold: right for fold, right in enumerate(hits) if fold != missing})
+    return Line(Row(key, key.upper(), "paper", Linear), key.upper(), {"three": made})
+
+
+def table(*lines: Line) -> Table:
+    return Table("Table 9", lines, (block_of(RESTRICTED),), 5)
+
+
+BASE = line("ce", [1, 2, 3, 4, 5])
+
+
+def test_a_sentence_has_the_numbers_of_the_corrected_test():
+    # Differences of 10, 20, 10, 10, 10 points: mean 12, deviation 4.472, standard error sqrt(1/5 + 1/4) of it = 3,
+    # t = 4 on four degrees of freedom (p 0.0161), half an interval 2.7764 * 3 = 8.33.
+    (one,), _ = compare(table(BASE, line("nsb", [2, 4, 4, 5, 6])), RESTRICTED)
+    assert (one.mean, one.half, one.p) == pytest.approx((12.0, 8.329, 0.01613), abs=1e-3)
+    assert sentence(one, "CE", "LIDC-B") == (
+        "NSB is better than CE on LIDC-B: +12.0 points, 95 % interval +3.7 to +20.3, smallest difference that could "
+        "have shown 8.3, p = 0.016 (Holm)."
+    )
+
+
+def test_the_same_difference_the_other_way_is_worse():
+    (one,), _ = compare(table(line("nsb", [2, 4, 4, 5, 6]), BASE), RESTRICTED)
+    assert sentence(one, "NSB", "LIDC-B").startswith("CE is worse than NSB on LIDC-B: -12.0 points")
+
+
+def test_an_interval_without_zero_is_no_verdict_where_holm_finds_none():
+    # 10, 20, 10, 20, 10 points: t = 14 / 3.674 = 3.81, p = 0.0190 alone, 0.0569 as one of three.
+    rows = [line(key, [2, 4, 4, 6, 6]) for key in ("nsb", "udm", "corf")]
+    compared, _ = compare(table(BASE, *rows), RESTRICTED)
+    assert all(one.interval[0] > 0 and one.p == pytest.approx(0.0569, abs=2e-4) for one in compared)
+    said = [sentence(one, "CE", "LIDC-B") for one in compared]
+    assert all("cannot be told apart" in words and "better" not in words for words in said)
+    assert in_short("CE", "LIDC-B", compared) == "None of the 3 other rows can be told apart from CE on LIDC-B."
+
+
+def test_numbers_are_those_of_the_tables_comparison():
+    made = table(BASE, line("nsb", [2, 4, 4, 5, 6]), line("udm", [1, 2, 5, 4, 4]))
+    ours = [[f"{one.mean:+.1f}", f"{one.needed:.1f}", f"{one.p:.3f}"] for one in compare(made, RESTRICTED)[0]]
+    assert ours == [texts[1:] for texts in differences(made, RESTRICTED)]
+
+
+def test_a_row_that_lacks_a_fold_never_differs():
+    (one,), left = compare(table(BASE, line("nsb", [9, 10, 10, 10, 10], missing=0)), RESTRICTED)
+    assert one.p < 0.05 and one.folds == 4 and not one.complete and not one.differs and not left
+    assert "cannot be told apart" in sentence(one, "CE", "LIDC-B")
+
+
+def test_a_row_without_two_folds_is_left_out_and_named():
+    alone = Line(Row("nsb", "NSB", "paper", Linear), "NSB", {"three": fits("nsb", {0: 5})})
+    assert compare(table(BASE, alone), RESTRICTED) == ([], [alone])
+
+
+def of(mean: float, p: float) -> Compared:
+    return Compared(BASE, mean, 1.0, 1.0, p, 5, True)
+
+
+def test_rows_are_counted_in_the_short_sentence():
+    compared = [of(1.0, 0.01), of(2.0, 0.04), of(-1.0, 0.01), of(3.0, 0.05), of(-3.0, 0.9)]
+    assert in_short("CE", "LIDC-A", compared) == (
+        "Of 5 rows on LIDC-A, 2 are better than CE and 1 is worse than CE; 2 cannot be told apart from it."
+    )
+    assert in_short("CE", "LIDC-A", [of(9.0, 0.2)]) == "The one other row cannot be told apart from CE on LIDC-A."
+    assert "No row can be compared" in in_short("CE", "LIDC-A", [])
