@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     rests_on = origin.Origin(nodules, this.identity, protocols.LABEL_RULES[rule], everything, shown, this.text_weights)
     tables = tables_of(this.run.with_earlier(chosen), shown, everything, preset.folds)
     origin.write_tables(folder, tables, rests_on)  # first: the screen may fail
-    report.write(folder, report.Known.of(known, protocols.LABEL_RULES, datasets.SOURCES))
+    report.write(folder, report.Known.of(known, protocols.LABEL_RULES, datasets.SOURCES, protocols.classify))
     console.print_tables(out, rests_on.notes(), tables.values(), rests_on.tag())
     return console.print_end(out, err, folder, found)
 

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
         plugins.load(options.plugin, methods.ROWS, datasets.COLLECTIONS)
         rows = choose.join(methods.ROWS, references.ROWS)
-        known = Known.of(rows, protocols.LABEL_RULES, datasets.SOURCES)
+        known = Known.of(rows, protocols.LABEL_RULES, datasets.SOURCES, protocols.classify)
         file = options.out or options.run / NAME
         made = write(options.run, known, file)
         say(consoles()[0], f"Written to {file}" if made else f"{file} is up to date")

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from benchmark.contracts import Collection, Columns, InputError, Protocol, Provenance, Row
 from benchmark.files import sha256
 from benchmark.identity import ROOT
+from benchmark.nodules import NoduleTable, read_nodules
 from benchmark.origin import Origin
 from benchmark.records import FitRecord, FitSpec, Found, Unusable
 from benchmark.report.paper import Paper, load_papers
@@ -31,22 +32,30 @@ class Known:
         rules: What each label rule says.
         notes: What the voxels of each source are.
         papers: The printed numbers of the collection `LIDC`, with their audits.
+        classify: Class indices of mean malignancies, by label set and rule.
     """
 
     rows: Mapping[str, Row]
     rules: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     papers: tuple[Paper, ...] = ()
+    classify: Callable[..., Int[np.ndarray, " means"]] | None = None
 
     @classmethod
-    def of(cls, rows: Mapping[str, Row], rules: Mapping[str, str], sources: Mapping[str, type[Collection]]) -> "Known":
+    def of(
+        cls,
+        rows: Mapping[str, Row],
+        rules: Mapping[str, str],
+        sources: Mapping[str, type[Collection]],
+        classify: Callable[..., Int[np.ndarray, " means"]] | None = None,
+    ) -> "Known":
         """Return what the registries say, with the published numbers of this checkout.
 
         Raises:
             InputError: A published file is damaged.
         """
         notes = {key: source.note for key, source in sources.items()}
-        return cls(rows, rules, notes, load_papers(ROOT / "results" / "published"))
+        return cls(rows, rules, notes, load_papers(ROOT / "results" / "published"), classify)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +97,7 @@ class Gathered:
         faults: Why others cannot, by their path in the folder.
         hashes: SHA-256 of every file that the page is made from, by its path in the folder.
         known: What the composition root knows.
+        nodules: What cohort.csv says of each nodule; None where it cannot be read.
     """
 
     file: RunFile
@@ -98,6 +108,7 @@ class Gathered:
     faults: Mapping[str, str]
     hashes: Mapping[str, str]
     known: Known
+    nodules: NoduleTable | None = None
 
     @property
     def folds(self) -> int:
@@ -165,6 +176,12 @@ def gather(folder: Path, known: Known) -> Gathered:
     rows = {key: row for key, row in known.rows.items() if key in keys}
     rows |= {key: Row(key, key, "reference" if key in references else "plugin", _unknown) for key in strangers}
     cohort, fault = _listed(folder, file, known)
+    nodules = None
+    if not fault:
+        try:
+            nodules = read_nodules(folder)
+        except InputError as error:
+            fault = str(error)
     return Gathered(
         file=file,
         cohort=cohort,
@@ -174,6 +191,7 @@ def gather(folder: Path, known: Known) -> Gathered:
         faults=faults | ({"cohort.csv": fault} if fault else {}),
         hashes=hashes(folder, run),
         known=known,
+        nodules=nodules,
     )
 
 

@@ -12,7 +12,19 @@ from markupsafe import Markup
 
 from benchmark.contracts import InputError
 from benchmark.files import sha256, write_atomically
-from benchmark.report import comparisons, evidence, figures, heading, missing, repeat, results, verdict
+from benchmark.report import (
+    comparisons,
+    evidence,
+    figures,
+    heading,
+    limits,
+    missing,
+    pooled,
+    quality,
+    repeat,
+    results,
+    verdict,
+)
 from benchmark.report.gather import Gathered, Known, gather, hashes
 from benchmark.report.parts import Chapter
 
@@ -23,6 +35,9 @@ CHAPTERS: tuple[Callable[[Gathered], Chapter], ...] = (
     verdict.chapter,
     results.chapter,
     comparisons.chapter,
+    pooled.chapter,
+    quality.chapter,
+    limits.chapter,
     figures.chapter,
     missing.chapter,
     repeat.chapter,
