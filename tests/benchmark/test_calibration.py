@@ -111,5 +111,13 @@ def test_the_interval_covers_the_calibration_error_where_the_plain_one_does_not(
     assert covered / 100 >= least and plain / 100 < 0.6
 
 
+def test_the_interval_by_hand():
+    errors, distances = np.array([0.1, 0.3, 0.3, 0.3]), np.array([0.0, 0.04, 0.04, 0.04])
+    assert calibration_interval(errors, distances) == pytest.approx((0.06, 0.3))
+    assert calibration_interval(errors, distances * 5) == pytest.approx((0.0, 0.3))  # an error is never below zero
+    spread = np.array([0.1, *np.arange(1001) / 1000])
+    assert calibration_interval(spread, np.zeros(1002)) == pytest.approx((0.1, 0.975))
+
+
 def test_an_error_that_is_not_known_has_no_interval():
     assert np.isnan(calibration_interval(np.full(3, np.nan), np.full(3, np.nan))).all()

@@ -101,6 +101,8 @@ def test_nodules_of_two_folds_are_never_set_against_each_other():
     made = make_predictions([0, 1, 0, 1], np.stack([1 - top, top], axis=1), fold=np.array([0, 0, 1, 1]))
     assert auc(made.labels, top) == 3 / 4
     assert values(made, Section(C, "open"), np.ones((1, 4)))["auc_ovr"] == 1.0
+    turned = replace(made, labels=np.array([0, 1, 1, 0]))  # the second fold's one pair is lost
+    assert values(turned, Section(C, "open"), np.ones((1, 4)))["auc_ovr"] == 0.5
 
 
 def test_a_row_that_knows_the_class_sizes_alone_has_no_skill():
