@@ -166,3 +166,9 @@ def test_decisions_are_the_decoders():
     made = make_predictions([0], [[[0.4, 0.15, 0.45]], [[0.6, 0.1, 0.3]]])
     assert decisions(made, SECTIONS[0]).tolist() == [[2], [0]]
     assert decisions(replace(made, decoder="median"), SECTIONS[0]).tolist() == [[1], [0]]
+
+
+def test_a_nodule_without_probability_on_the_tested_classes_has_them_alike():
+    made = make_predictions([0, 2], [[0.0, 1.0, 0.0]] * 2)
+    found = values(made, Section(B, "restricted"), np.ones((1, 2)))
+    assert (found["brier"], found["rps"], found["auc_ovr"]) == (0.5, 0.25, 0.5)
