@@ -19,8 +19,8 @@ WANTED = 0.02
 _ABOUT = (
     "The same rows on the pooled predictions of all folds, nodule by nodule, patients drawn anew. This test sees "
     "differences that five fold means cannot, and it speaks of these fitted models on other patients like these: not "
-    "of new trainings, so a difference here may be one of two fits and not of two methods. The p-values are adjusted by "
-    "Holm over all rows of a table; the intervals hold for each row by itself."
+    "of new trainings, so a difference here may be one of two fits and not of two methods. The p-values are adjusted "
+    "by Holm over all rows of a table; the intervals hold for each row by itself."
 )
 _TAKES = (
     f"How often the cross-validation would have to be made to find a true difference of {100 * WANTED:g} points four "
@@ -85,7 +85,7 @@ def _plan(laid: Table, section: Section) -> Grid | None:
     records = [record for line in laid.lines for record in line.records.get(section.protocol.label_set, ())]
     ratio = share_tested(records, section) / (laid.folds - 1)
     if body := tuple(_needs(trained, section, laid.folds, ratio)):
-        headings = ("Method", "Repeats", "Repeats, 10 seeds", "Smallest ever (points)")
+        headings = ("Method", "Repeats, 1 seed", "Repeats, 10 seeds", "Smallest ever (points)")
         return Grid(f"{section.title}: to find {100 * WANTED:g} points against {trained[0].title}", headings, body)
     return None
 

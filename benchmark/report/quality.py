@@ -44,8 +44,8 @@ def chapter(run: Gathered) -> Chapter:
         parts.append(
             More(f"Groups of nodules on {section.protocol.title}, row by row", tuple(_groups(rows, section, table)))
         )
-        told = (Prose(_OTHERWISE), *_otherwise(run, rows, section, table))
-        parts.append(More(f"Other labels and selections on {section.protocol.title}, row by row", told))
+        told: list[Part] = [Prose(_OTHERWISE), *_otherwise(run, rows, section, table)]
+        parts.append(More(f"Other labels and selections on {section.protocol.title}, row by row", tuple(told)))
     return Chapter("quality", "Beyond accuracy", tuple(parts) if len(parts) > 1 else ())
 
 
