@@ -10,8 +10,8 @@ seeds. So there are differences that no number of trainings on this cohort will 
 
 The test knows one variance, s^2 with expectation v = tau^2 + omega^2 / S, and takes (1/n + q) s^2 for Var(mean), the
 seeds' part widened with the rest. Under the model mean and s^2 are independent, and (n - 1) s^2 / v is chi-squared:
-the power is that of a noncentral t, exactly. But tau comes from the few folds of one run: from five, the 95% interval
-of a variance reaches from 0.36 to 8.3 times its estimate. What comes out here is an order of magnitude.
+the power is that of a noncentral t, here integrated to 0.0001. But tau comes from the few folds of one run: from five,
+the 95% interval of a variance reaches from 0.36 to 8.3 times its estimate. What comes out is an order of magnitude.
 """
 
 import bisect
@@ -21,11 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import nctdtr, ndtr, ndtri, stdtrit
+from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
 
-from benchmark.statistics import sample_std
-
-_MOST = 10**6  # repeats or seeds; who would need more needs another cohort
+_MOST = 1000  # repeats, or seeds; nobody trains more
+_MIDDLES = (np.arange(500) + 0.5) / 500  # of slices of equal probability; scipy's nctdtr is NaN far from the middle
 
 
 @dataclass(frozen=True)
@@ -44,23 +43,25 @@ class Spread:
 
     @classmethod
     def of(
-        cls, differences: Float[np.ndarray, " folds"], test_over_train: float, seed_std: float = 0.0, seeds: int = 1
+        cls, differences: Float[np.ndarray, "... folds"], test_over_train: float, seed_std: float = 0.0, seeds: int = 1
     ) -> "Spread":
         """Estimate it from a run: tau^2 is the folds' sample variance less what their seeds explain, at least zero.
 
         Args:
-            differences: One method's score less another's: a value a fold, its seeds averaged; two folds or more.
+            differences: One method's score less another's: a value a fold, its seeds averaged; two folds or more. Of
+                several methods, one below another, variances are averaged: steadier, if they are of a size.
             test_over_train: Size of a test fold over that of its training set.
-            seed_std: Of the difference, between trainings: sqrt(a^2 + b^2) for two `Score.seed_std`. Zero, where it is
-                unknown (one seed), leaves all to the folds: then more seeds promise nothing.
+            seed_std: Of the difference, between trainings: sqrt(a^2 + b^2) for two `Score.seed_std`; of several
+                methods their root mean square. Zero, where it is unknown (one seed), leaves all to the folds: then
+                more seeds promise nothing.
             seeds: How many are averaged in each difference.
 
         Raises:
             ValueError: If there are fewer than two folds, or a value is not finite.
         """
-        if len(differences) < 2 or not np.isfinite([*differences, seed_std]).all():
+        if differences.shape[-1] < 2 or not np.isfinite(differences).all() or not math.isfinite(seed_std):
             raise ValueError("how folds vary is known from two folds or more, each with a finite difference")
-        folds = sample_std(differences) ** 2 - seed_std**2 / seeds
+        folds = float(np.var(differences, axis=-1, ddof=1).mean()) - seed_std**2 / seeds
         return cls(test_over_train, math.sqrt(max(0.0, folds)), seed_std)
 
     def power(self, wanted: float, folds: int | float, seeds: int | float, alpha: float = 0.05) -> float:
@@ -79,18 +80,27 @@ class Spread:
             return float(wanted > (ndtri(1 - alpha / 2) * tested if math.isinf(folds) else 0))
         if math.isinf(folds):
             return float(ndtr((wanted - ndtri(1 - alpha / 2) * tested) / true))
-        critical = stdtrit(folds - 1, 1 - alpha / 2) * tested / true
-        return float(1 - nctdtr(folds - 1, wanted / true, critical))
+        freedom = folds - 1
+        drawn = np.sqrt(2 * gammaincinv(freedom / 2, _MIDDLES) / freedom)  # s over its expectation: chi, by quantiles
+        return float(ndtr((wanted - stdtrit(freedom, 1 - alpha / 2) * tested * drawn) / true).mean())
 
     def repeats_needed(
         self, wanted: float = 0.02, folds: int = 5, seeds: int = 1, alpha: float = 0.05, power: float = 0.8
     ) -> int | None:
-        """Return how many times a cross-validation of so many folds must be made; None where no number suffices."""
+        """Return how many times a cross-validation of so many folds must be made; None where 1,000 are too few."""
         return _first(lambda repeats: self.power(wanted, repeats * folds, seeds, alpha) >= power)
 
     def seeds_needed(self, wanted: float = 0.02, folds: int = 5, alpha: float = 0.05, power: float = 0.8) -> int | None:
-        """Return how many seeds each of so many folds (over all repeats) needs; None where no number suffices."""
+        """Return how many seeds each of so many folds (over all repeats) needs; None where 1,000 are too few."""
         return _first(lambda seeds: self.power(wanted, folds, seeds, alpha) >= power)
+
+    def fewest_trainings(
+        self, wanted: float = 0.02, folds: int = 5, alpha: float = 0.05, power: float = 0.8, most_seeds: int = 20
+    ) -> tuple[int, int] | None:
+        """Return the repeats, and seeds of each fold, that take the fewest trainings; None where nothing suffices."""
+        found = ((self.repeats_needed(wanted, folds, seeds, alpha, power), seeds) for seeds in range(1, most_seeds + 1))
+        pairs = [(repeats, seeds) for repeats, seeds in found if repeats is not None]
+        return min(pairs, key=math.prod, default=None)
 
     def smallest_ever(self, alpha: float = 0.05, power: float = 0.8) -> float:
         """Return the difference that this cohort shows with endless folds and seeds, and below which never.
@@ -110,6 +120,6 @@ class Spread:
 
 
 def _first(enough: Callable[[int], bool]) -> int | None:
-    """Return the least number from one on that is enough, given that more is never worse; None if none is."""
+    """Return the least number from one on that is enough, given that more is enough too; None if none is."""
     numbers = range(1, _MOST + 1)
     return bisect.bisect_left(numbers, True, key=enough) + 1 if enough(_MOST) else None
