@@ -30,6 +30,10 @@ def corrected_t_test(differences: Float[np.ndarray, " folds"], test_over_train: 
     folds: those of a fold share its training set and its test set, so counted among n they would lower the p-value by
     training the same thing again. Averaged first, they take their own noise out of the fold's difference and no more.
 
+    Measured on 2,000 simulated pairs of equal learners, at 5%: it rejects 1 to 2% after one five-fold cross-validation
+    and 3% after five, where the plain test rejects 5 to 6% and 37 to 40%. It assumes a correlation between folds, and
+    learners can exceed it: where one nodule in ten was malignant, it rejected up to 4.5% after one and 11% after five.
+
     Args:
         differences: One method's score less another's: a value a fold of each repeat, its seeds averaged.
         test_over_train: Size of a test fold over that of its training set; 1/4 for five folds. Where folds are of

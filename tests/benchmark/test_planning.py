@@ -80,11 +80,8 @@ def test_the_number_needed_is_the_first_that_suffices(spread, wanted, alpha, see
         assert all(spread.power(wanted, 5 * repeats * more, seeds, alpha) >= 0.8 for more in (2, 7, 100))
         assert repeats == 1 or spread.power(wanted, 5 * (repeats - 1), seeds, alpha) < 0.8
     if (needed := spread.seeds_needed(wanted, 10, alpha)) is not None:
-        assert (
-            spread.power(wanted, 10, needed, alpha)
-            >= 0.8
-            > (needed > 1) * spread.power(wanted, 10, needed - 1 or 1, alpha)
-        )
+        assert spread.power(wanted, 10, needed, alpha) >= 0.8
+        assert needed == 1 or spread.power(wanted, 10, needed - 1, alpha) < 0.8
 
 
 def test_the_fewest_trainings_weigh_repeats_against_seeds():

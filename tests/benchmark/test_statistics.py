@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmark.statistics import corrected_t_test, holm, sample_std, smallest_detectable_difference
+from benchmark.statistics import (
+    corrected_interval,
+    corrected_t_test,
+    holm,
+    sample_std,
+    smallest_detectable_difference,
+)
 
 differences = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=2, max_size=10).map(np.array)
 
@@ -26,6 +32,28 @@ def test_five_folds_need_1_86_standard_deviations():
 def test_without_the_correction_it_is_students_t_test(values):
     if sample_std(values) > 1e-9:
         assert corrected_t_test(values, 0.0) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 19])
+def test_without_the_correction_p_value_and_interval_are_scipys_to_ten_digits(alpha):
+    values = np.array([0.021, -0.004, 0.013, 0.009, -0.011, 0.027, 0.001])
+    known = stats.ttest_1samp(values, 0)
+    assert corrected_t_test(values, 0.0) == pytest.approx(known.pvalue, abs=1e-10)
+    assert corrected_interval(values, 0.0, alpha) == pytest.approx(known.confidence_interval(1 - alpha), abs=1e-10)
+
+
+def test_the_interval_is_by_hand_and_needs_two_folds():
+    """Mean 2, deviation sqrt 2, error sqrt((1/2 + 1/4) 2); t of one degree of freedom at 0.975 is tan(0.475 pi)."""
+    half = math.tan(0.475 * math.pi) * math.sqrt(1.5)
+    assert corrected_interval(np.array([1.0, 3.0]), 0.25) == pytest.approx((2 - half, 2 + half), abs=1e-10)
+    assert all(map(math.isnan, (*corrected_interval(np.ones(1), 0.25), *corrected_interval(np.array([]), 0.25))))
+
+
+def test_repeats_are_folds_of_the_same_ratio():
+    """Four folds and ratio 1: the sum of 1/4 and 1 in place of 1/2 and 1, and three degrees of freedom."""
+    values = np.array([1.0, 3.0, 1.0, 3.0])
+    t = 2 / math.sqrt((1 / 4 + 1) * 4 / 3)
+    assert corrected_t_test(values, 1.0) == pytest.approx(2 * stats.t.sf(t, 3), abs=1e-10)
 
 
 @given(differences)
