@@ -19,6 +19,7 @@ import run_all
 import towers
 from benchmark.commands.check import main as check_main
 from benchmark.commands.predict import main as predict_main
+from benchmark.commands.report import main as report_main
 from benchmark.experiment import Experiment
 from benchmark.places import work_folder
 from benchmark.records import FitSpec
@@ -62,6 +63,12 @@ def test_one_command_writes_tables_records_cohort_and_settings(finished):
     assert len(list((finished / "fits").rglob("*.json"))) == 6 * 2 * 2  # rows, label sets, folds
     run = json.loads((finished / "run.json").read_text())
     assert run["identity"]["preset"] == "smoke" and run["commands"][0].startswith("python run_all.py --preset smoke")
+
+
+def test_every_run_leaves_a_report_that_its_own_command_finds_up_to_date(finished, capsys):
+    html = (finished / "report.html").read_text("utf-8")
+    assert "these numbers mean nothing" in html and "cannot be told apart" in html
+    assert report_main([str(finished)]) == 0 and "is up to date" in capsys.readouterr().out
 
 
 def test_no_patient_is_in_two_folds(finished):

@@ -1,7 +1,5 @@
 """What stands in a run folder: every record that can be used, why others cannot, and the hash of each file."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from benchmark.contracts import Collection, Columns, InputError, Protocol, Provenance, Row
+from benchmark.contracts import Collection, Columns, InputError, Protocol, Row
 from benchmark.files import sha256
 from benchmark.identity import ROOT
-from benchmark.nodules import NoduleTable, read_nodules
+from benchmark.nodules import NoduleTable
 from benchmark.origin import Origin
 from benchmark.records import FitRecord, FitSpec, Found, Unusable
+from benchmark.report.nodules import Listed, listed, table_of
 from benchmark.report.paper import Paper, load_papers
 from benchmark.run import Run
 from benchmark.runfile import RunFile, load
@@ -56,32 +55,6 @@ class Known:
         """
         notes = {key: source.note for key, source in sources.items()}
         return cls(rows, rules, notes, load_papers(ROOT / "results" / "published"), classify)
-
-
-@dataclass(frozen=True, eq=False)
-class Listed:
-    """What cohort.csv and run.json say of the nodules; see `origin.Nodules`.
-
-    Attributes:
-        collection: Title.
-        source: Where the voxels come from.
-        note: What they are.
-        nodules: Their number.
-        patient_ids: Of each nodule; empty where cohort.csv is missing or damaged.
-        given_labels: 0 where the collection gives the class, -1 where a malignancy score does.
-        provenance: What made the cohort.
-    """
-
-    collection: str
-    source: str
-    note: str
-    nodules: int
-    patient_ids: tuple[str, ...]
-    given_labels: Int[np.ndarray, " nodules"]
-    provenance: Provenance
-
-    def __len__(self) -> int:
-        return self.nodules
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,16 +148,10 @@ def gather(folder: Path, known: Known) -> Gathered:
     references = {spec.method for spec, record in found.items() if record and record.kind == "reference"}
     rows = {key: row for key, row in known.rows.items() if key in keys}
     rows |= {key: Row(key, key, "reference" if key in references else "plugin", _unknown) for key in strangers}
-    cohort, fault = _listed(folder, file, known)
-    nodules = None
-    if not fault:
-        try:
-            nodules = read_nodules(folder)
-        except InputError as error:
-            fault = str(error)
+    nodules, fault = table_of(folder, file)
     return Gathered(
         file=file,
-        cohort=cohort,
+        cohort=listed(file, nodules, known.notes),
         rows=rows,
         strangers=strangers,
         found=found,
@@ -238,34 +205,6 @@ def _unknown(
 ) -> Float[np.ndarray, "test classes"]:
     """Stand for whatever made the fits of a row that is not known here."""
     raise InputError("this row is known by its records alone; give the --plugin that defines it")
-
-
-def _listed(folder: Path, file: RunFile, known: Known) -> tuple[Listed, str]:
-    """Return what is known of the nodules, and what is wrong with cohort.csv."""
-    identity, fault = file.identity, ""
-    columns: list[tuple[str, bool]] = []
-    try:
-        text = (folder / "cohort.csv").read_bytes().decode("utf-8")
-        lines = csv.DictReader(io.StringIO(text), strict=True)
-        columns = [(line["patient_id"], not line["malignancy_mean"]) for line in lines]
-        if len(columns) != identity.nodules:
-            fault = f"{len(columns):,} nodules, where the run has {identity.nodules:,}"
-    except OSError as error:
-        fault = f"cannot be read ({error.strerror})"
-    except (UnicodeDecodeError, csv.Error, KeyError) as error:
-        fault = f"damaged ({type(error).__name__}: {error})"
-    known_columns = columns if not fault else [("", False)] * identity.nodules
-    note = known.notes.get(identity.source, f"Voxels of {identity.collection}, source {identity.source}.")
-    listed = Listed(
-        collection=identity.collection,
-        source=identity.source,
-        note=note,
-        nodules=identity.nodules,
-        patient_ids=() if fault else tuple(patient for patient, _ in columns),
-        given_labels=np.array([0 if given else -1 for _, given in known_columns], dtype=np.int64),
-        provenance=file.metadata.provenance,
-    )
-    return listed, fault
 
 
 def protocols_without_records(run: Gathered) -> list[Protocol]:

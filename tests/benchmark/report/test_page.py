@@ -126,10 +126,13 @@ def test_every_control_says_what_it_is_and_what_scrolls_takes_the_focus(parsed):
 
 def test_cells_are_those_of_the_tables_and_open_their_fits_with_the_hash_of_each_record(finished, parsed):
     table = gather(finished, KNOWN).tables["table1"]
-    wanted = grid(table, table.blocks[0], ("", ""))[0][0]
-    link = next(found["href"] for found, text in parsed.all("a") if text == wanted)
-    tag, evidence = parsed.by_id(link.removeprefix("#"))
-    assert tag == "div" and "CE Loss, LIDC-A" in evidence  # inside of a closed <details>, which the link opens
+    behind = {}
+    for line, texts in zip(table.lines, grid(table, table.blocks[0], ("", "")), strict=True):
+        link = next(found["href"] for found, text in parsed.all("a") if text == texts[0])
+        tag, behind[line.title] = parsed.by_id(link.removeprefix("#"))
+        assert tag == "div"  # inside of a closed <details>, which the link opens
+        assert behind[line.title].split("Fold")[0].strip() == f"{line.title}, LIDC-A"
+    evidence = behind["CE Loss"]
     for path in sorted((finished / "fits" / "three" / "ce").iterdir()):
         assert path.relative_to(finished).as_posix() in evidence and sha256(path.read_bytes()) in evidence
     assert len(list((finished / "fits" / "three" / "ce").iterdir())) == 10
@@ -141,6 +144,10 @@ def test_the_papers_number_and_the_audits_verdict_stand_beside_ours(parsed):
     corf = [text for _, text in parsed.all("tr") if text.startswith("CLIP-Lung") and "p 60.9 ± 0.4" in text]
     assert corf and "test set" in corf[0]
     table3 = next(text for _, text in parsed.all("tr") if text.startswith("IC + IA + CA"))
+    captions = dict.fromkeys(text for _, text in parsed.all("caption"))
+    assert any("decision among all classes" in caption for caption in captions)
+    tables = [text for _, text in parsed.all("table") if "decision among all classes" in text]
+    assert tables and not any("p 8" in text or "p 9" in text for text in tables)  # the paper decides between two there
     assert "p 60.9" in table3  # the row of all losses is CLIP-Lung's, under a key of its own in the paper
 
 
@@ -211,6 +218,7 @@ def test_a_missing_fold_is_said_and_nothing_is_judged_over_it(copied):
     assert "CLIP-Lung on LIDC-A: fold 3 still to be made" in made.text
     assert "Not judged, since folds are missing there or in CE Loss: CLIP-Lung." in made.text
     assert "CLIP-Lung is better than CE Loss on LIDC-A" not in made.text
+    assert "CLIP-Lung and CE Loss cannot be told apart on LIDC-A" not in made.text
     bold = [text for _, text in made.all("strong")]
     assert "(n=4)" in made.text and not any("(n=4)" in text for text in bold)
     assert "Mean ranks of 2 methods on LIDC-A" in str([found for found, _ in made.all("svg")])
@@ -280,7 +288,7 @@ def test_records_of_two_codes_in_one_row_are_said(copied):
     assert "CE Loss: 1 of 10 records were made by other code or settings than the rest" in of(copied).text
 
 
-@pytest.mark.parametrize("damage", ["missing", "binary", "columns", "short"])
+@pytest.mark.parametrize("damage", ["missing", "binary", "columns", "short", "line"])
 def test_without_a_whole_cohort_csv_no_patients_are_counted(copied, damage):
     file = copied / "cohort.csv"
     match damage:
@@ -290,6 +298,8 @@ def test_without_a_whole_cohort_csv_no_patients_are_counted(copied, damage):
             file.write_bytes(b"\xff\xfe\x00")
         case "columns":
             file.write_text("nodule_id\nn1\n")
+        case "line":
+            file.write_text(file.read_text()[:-5])
         case "short":
             write_cohort(copied, 10)
     gathered = gather(copied, KNOWN)
@@ -309,7 +319,10 @@ def test_stray_files_among_the_fits_are_named_and_scored_nowhere(copied):
     run = Run.open(copied)
     for stray in (spec("ce", 0, label_set="four"), spec("ce", 9), spec("Not-A-Key", 0)):
         run.write(replace(run.read(spec("ce", 0)), spec=stray))
+    two = record(spec("ce", 0), [0, 1], [[1.0, 0.0], [0.0, 1.0]], identity=run.identity)
+    run.write(two)
     made = of(copied)
+    assert "no probabilities over 3 classes" in made.text
     reasons = (
         "does not say how to score the classes 'four'",
         "the run has no fold 9",
