@@ -99,7 +99,7 @@ def _needs(trained: Sequence[Line], section: Section, folds: int, ratio: float) 
             continue
         spread = Spread.of(score.folds - base.folds, ratio, _seed_std(score, base), min(score.seeds, base.seeds))
         repeats = [spread.repeats_needed(WANTED, folds, seeds, alpha) for seeds in (1, 10)]
-        shown = [Cell("no number", float("inf")) if n is None else Cell(f"{n:,}", n) for n in repeats]
+        shown = [Cell("no number", float("inf")) if n is None else Cell(f"{n:,}", float(n)) for n in repeats]
         ever = spread.smallest_ever(alpha)
         yield Cell(line.title), *shown, Cell(f"{100 * ever:.1f}", ever)
 

@@ -90,8 +90,8 @@ def _groups(rows: Sequence[Judged], section: Section, table: NoduleTable) -> Ite
                 (
                     Cell(one.group),
                     Cell(one.stratum),
-                    Cell(f"{one.nodules:,}", one.nodules),
-                    Cell(f"{one.patients:,}", one.patients),
+                    Cell(f"{one.nodules:,}", float(one.nodules)),
+                    Cell(f"{one.patients:,}", float(one.patients)),
                     _share(one.largest_class),
                     _figure(one.accuracy, True),
                 )
@@ -110,9 +110,9 @@ def _otherwise(run: Gathered, rows: Sequence[Judged], section: Section, table: N
             tuple(
                 (
                     Cell(one.title),
-                    Cell(f"{one.nodules:,}", one.nodules),
-                    Cell(f"{one.changed:,}", one.changed),
-                    Cell(f"{one.unpredicted:,}", one.unpredicted),
+                    Cell(f"{one.nodules:,}", float(one.nodules)),
+                    Cell(f"{one.changed:,}", float(one.changed)),
+                    Cell(f"{one.unpredicted:,}", float(one.unpredicted)),
                     _share(one.largest_class),
                     _figure(one.accuracy, True),
                 )
