@@ -122,6 +122,13 @@ def test_without_a_spread_between_patients_nothing_is_claimed():
     assert all(map(math.isnan, (apart.p_value, alone.p_value, same.low, apart.high, alone.smallest_detectable)))
 
 
+def test_where_one_patient_makes_the_difference_nothing_is_shown():
+    """A third of the draws leave that patient out and have no spread at all: the interval is everything."""
+    found = paired_bootstrap(np.array([1, 0, 0, 0, 0]), np.zeros(5), ["p1", "p2", "p3", "p4", "p5"])
+    assert (found.difference, found.low, found.high, found.smallest_detectable) == (0.2, -1.0, 1.0, 1.0)
+    assert found.p_value > 0.3
+
+
 def test_too_few_replicates_for_the_wanted_level_are_refused():
     a, b, patient_of = _predictions(np.random.default_rng(0), 30)
     with pytest.raises(ValueError, match=r"99 replicates reach no p-value of 0\.005: take 200"):

@@ -61,6 +61,8 @@ def test_two_points_are_never_found_where_folds_differ_by_two():
 def test_more_seeds_take_away_their_own_part_and_no_more():
     noisy, of_folds = Spread(0.25, fold_std=0.005, seed_std=0.03), Spread(0.25, fold_std=0.03)
     assert noisy.repeats_needed(0.02, seeds=1) is None and noisy.repeats_needed(0.02, seeds=10) is not None
+    only_seeds = Spread(0.25, fold_std=0.0, seed_std=0.03)  # which the test widens: 1.96 sqrt(1/4) 3 points = 2.94
+    assert (only_seeds.power(0.029, math.inf, 1), only_seeds.power(0.03, math.inf, 1)) == (0.0, 1.0)
     assert of_folds.power(0.05, 5, 1000) == of_folds.power(0.05, 5, 1)
     assert noisy.power(0.02, 5, math.inf) == pytest.approx(Spread(0.25, fold_std=0.005).power(0.02, 5, 1))
 
