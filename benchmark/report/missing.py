@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmark.footnotes import footnotes
+from benchmark.footnotes import MICRO_BATCH, READS_DIAMETER, footnotes, same_models
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Cell, Chapter, Grid, Part, Points, Prose
 from benchmark.tables import Line
@@ -38,13 +38,17 @@ def chapter(run: Gathered) -> Chapter:
     if run.faults:
         faults = tuple((Cell(path), Cell(reason)) for path, reason in run.faults.items())
         parts.append(Grid("Files that could not be used", ("File", "Reason"), faults))
-    return Chapter("missing", "What is missing", tuple(parts) or (Prose("Nothing: every fit has its record."),))
+    return Chapter(
+        "missing", "What is missing", tuple(parts) or (Prose("Every row that stands here has a result on every fold."),)
+    )
 
 
 def sentences(run: Gathered) -> Iterator[str]:
     """Say what is missing of every row, and what to do where a row is not known."""
     for table in run.tables.values():
-        yield from footnotes(table)
+        same = same_models(table)
+        notes = (note for note in footnotes(table) if note not in same)
+        yield from (note for note in notes if not (note.endswith(READS_DIAMETER) or MICRO_BATCH in note))
     for line in run.lines:
         for label_set, records in line.records.items():
             seeds = Counter(record.spec.fold for record in records if record.status == "done")

@@ -16,7 +16,7 @@ def chapter(run: Gathered) -> Chapter:
         "folds (assignment)": identity.fold_assignment,
         "run.json": run.hashes["run.json"],
         "cohort.csv": run.hashes["cohort.csv"] or "missing",
-        f"all {len(run.hashes) - 2:,} records": sha256("\n".join(f"{h}  {path}" for path, h in run.hashes.items())),
+        f"all {len(run.hashes):,} files": sha256("\n".join(f"{h}  {path}" for path, h in run.hashes.items())),
     }
     if run.file.text_weights is not None:
         facts["text tower (weights)"] = run.file.text_weights.sha256
@@ -24,7 +24,7 @@ def chapter(run: Gathered) -> Chapter:
     parts: list[Part] = [Prose("In a checkout of that commit, with the packages of requirements.txt:")]
     parts += [Code("\n".join(run.file.commands))] if run.file.commands else [Prose("No command is noted.")]
     note = (
-        "Hashes are SHA-256. That of all records is over the list of every file that this page is made from, a line "
+        "Hashes are SHA-256. That of all files is over the list of every file that this page is made from, a line "
         "each: its hash, two spaces, its path."
     )
     return Chapter(

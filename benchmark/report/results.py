@@ -66,7 +66,8 @@ def grid(run: Gathered, table: Table, block: Block, paper: Paper | None) -> Grid
     for line, verdict in zip(table.lines, verdicts, strict=True):
         numbers = [_cell(run, table, line, column, top[column], paper) for column in block.columns]
         body.append((Cell(line.marked), *numbers, *[Cell(verdict or "not printed")] * any(verdicts)))
-    return Grid(f"{table.title}. {block.title}", tuple(headings), tuple(body))
+    name = table.title.partition(":")[0]
+    return Grid(f"{name}. {block.title}", tuple(headings), tuple(body))
 
 
 def _cell(run: Gathered, table: Table, line: Line, column: Column, top: float, paper: Paper | None) -> Cell:

@@ -224,6 +224,11 @@ def test_a_missing_fold_is_said_and_nothing_is_judged_over_it(copied):
     assert "Mean ranks of 2 methods on LIDC-A" in str([found for found, _ in made.all("svg")])
 
 
+def test_a_whole_run_lacks_nothing(parsed):
+    missing = " ".join(parsed.by_id("missing")[1].split())
+    assert missing == "What is missing Every row that stands here has a result on every fold."
+
+
 def test_fewer_seeds_on_a_fold_are_said(copied):
     run = Run.open(copied)
     for fold in (0, 1, 3, 4):
