@@ -11,6 +11,7 @@ from benchmark.bootstrap import patient_weights
 from benchmark.contracts import Protocol
 from benchmark.nodules import NoduleTable
 from benchmark.report.gather import Gathered
+from benchmark.report.judged import judged
 from benchmark.report.parts import Cell, Chapter, Grid, Heading, Part, Points, Prose
 
 REPLICATES = 1000
@@ -33,10 +34,9 @@ def chapter(run: Gathered) -> Chapter:
     parts: list[Part] = [Prose(_ABOUT)]
     for protocol in whole_protocols(run):
         classify, names = rule_of(run, protocol), protocol.class_names
+        rows, _ = judged(run, protocol.label_set)  # only those whose nodules are those of cohort.csv
         models = {
-            line.title: limit.decisions_of(line.records[protocol.label_set], table.nodule_ids)
-            for line in run.lines
-            if any(record.status == "done" for record in line.records.get(protocol.label_set, ()))
+            row.line.title: limit.decisions_of(row.line.records[protocol.label_set], table.nodule_ids) for row in rows
         }
         lines = limittables.one_radiologist(table.reader_malignancy, classify, names, models, weights)
         paired = limittables.readers_in_pairs(table.reader_malignancy, classify, names, weights)

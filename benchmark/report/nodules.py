@@ -1,5 +1,6 @@
 """The nodules of a run without their voxels: what cohort.csv and run.json say of them."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def table_of(folder: Path, file: RunFile) -> tuple[NoduleTable | None, str]:
     try:
         table = read_nodules(folder)
     except InputError as error:
-        return None, str(error)
+        return None, str(error).replace(f"{folder}{os.sep}", "")  # the page is the same wherever the run lies
     if len(table) != file.identity.nodules:
         return None, f"{len(table):,} nodules, where the run has {file.identity.nodules:,}"
     return table, ""

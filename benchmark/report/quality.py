@@ -1,19 +1,16 @@
 """Beyond accuracy: how good the probabilities are, for whom, and what the choice of labels and nodules does."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from benchmark.contracts import Protocol
-from benchmark.estimates import TITLES, Weights, estimates, sample_patients
+from benchmark.estimates import TITLES, estimates
 from benchmark.intervals import Interval
 from benchmark.nodules import NoduleTable
-from benchmark.predictions import Predictions, pooled
 from benchmark.report.gather import Gathered
+from benchmark.report.judged import Judged, judged
 from benchmark.report.parts import Cell, Chapter, Grid, Heading, More, Part, Points, Prose
 from benchmark.scores import Section
 from benchmark.sensitivity import sensitivities
 from benchmark.strata import by_stratum
-from benchmark.tables import Line
 
 PERCENT = ("accuracy",)
 _ABOUT = (
@@ -35,40 +32,17 @@ def chapter(run: Gathered) -> Chapter:
         return Chapter("quality", "Beyond accuracy")
     parts: list[Part] = [Prose(_ABOUT)]
     for section in run.first_sections:
-        rows = judged(run, section.protocol, table)
+        rows, left_out = judged(run, section.protocol.label_set)
         if not rows:
             continue
         parts += [Heading(section.title), _numbers(rows, section)]
-        left_out = [f"{row.line.title}: {said}" for row in rows for said in row.predictions.missing]
-        parts += [Points(tuple(left_out))] if left_out else []
+        parts += [Points(left_out)] if left_out else []
         parts.append(
             More(f"Groups of nodules on {section.protocol.title}, row by row", tuple(_groups(rows, section, table)))
         )
         told: list[Part] = [Prose(_OTHERWISE), *_otherwise(run, rows, section, table)]
         parts.append(More(f"Other labels and selections on {section.protocol.title}, row by row", tuple(told)))
     return Chapter("quality", "Beyond accuracy", tuple(parts) if len(parts) > 1 else ())
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """A row on a label set: what it predicted, and how often each sample of patients counts each nodule."""
-
-    line: Line
-    predictions: Predictions
-    weights: Weights
-
-
-def judged(run: Gathered, protocol: Protocol, table: NoduleTable) -> list[Judged]:
-    """Return every row that has predictions; rows of the same nodules share their samples."""
-    samples: dict[bytes, Weights] = {}
-    found = []
-    for line in run.lines:
-        if predictions := pooled(line.records.get(protocol.label_set, ()), table):
-            key = predictions.nodules.tobytes()
-            if key not in samples:
-                samples[key] = sample_patients(predictions, table)
-            found.append(Judged(line, predictions, samples[key]))
-    return found
 
 
 def _numbers(rows: Sequence[Judged], section: Section) -> Grid:

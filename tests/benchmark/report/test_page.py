@@ -27,8 +27,9 @@ EVIL = "<script>alert(1)</script>&\"'{{ 7*7 }}"
 
 
 def write_cohort(folder: Path, nodules: int = 2000) -> None:
-    lines = "".join(f"n{i},p{i // 2},3.0\n" for i in range(nodules))
-    (folder / "cohort.csv").write_text("nodule_id,patient_id,malignancy_mean\n" + lines)
+    lines = "".join(f"n{i},s{i},p{i // 2},1,3.0,8.0,1.25,0\n" for i in range(nodules))
+    names = "nodule_id,scan_id,patient_id,n_readers,malignancy_mean,diameter_mm,slice_thickness_mm,fold"
+    (folder / "cohort.csv").write_text(f"{names}\n{lines}")
 
 
 @pytest.fixture(scope="module")

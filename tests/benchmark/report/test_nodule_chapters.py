@@ -1,0 +1,137 @@
+"""Chapters that look at single nodules: pooled predictions, quality, and the labels' limit."""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import datasets
+import methods
+from benchmark import references
+from benchmark.bootstrap import paired_bootstrap
+from benchmark.limit import against_others
+from benchmark.nodules import read_nodules
+from benchmark.planning import Spread
+from benchmark.records import FitSpec
+from benchmark.report import Known, limits, page, pooled, quality, verdict
+from benchmark.report.gather import gather
+from benchmark.report.judged import judged
+from benchmark.report.parts import Grid, Points
+from benchmark.run import Run
+from datasets.protocols import LABEL_RULES, classify
+from pages import Page
+from runs import write_run
+
+KNOWN = Known.of(methods.ROWS | references.ROWS, LABEL_RULES, datasets.SOURCES, classify)
+TESTED = 60
+SCORES = {"three": ("1|2|2", "3|3|2", "5|4|3"), "two": ("1|2|2", "5|4|4")}
+
+
+def write_whole_run(folder: Path) -> Path:
+    """Write a run whose records and cohort.csv speak of the same nodules, those of each fold and label set its own."""
+    rows = {"ce": 0.55, "poisson": 0.5, "clip_lung": 0.8, "majority": 0.4}
+    run = write_run(folder, rows, seeds=2, tested=TESTED, nodules=2 * 5 * TESTED)
+    lines = {}
+    for spec in run.specs():
+        found = run.read(spec)
+        ids = tuple(f"{spec.label_set}-{spec.fold}-{i}" for i in range(TESTED))
+        run.write(replace(found, nodule_ids=ids))
+        for number, (name, label) in enumerate(zip(ids, found.labels.tolist(), strict=True)):
+            scores = SCORES[spec.label_set][label]
+            mean = np.mean([float(one) for one in scores.split("|")])
+            both = [label, ""] if spec.label_set == "three" else ["", label]
+            cells = [name, "s", f"p{spec.fold}-{number // 3}", 3, scores, mean, 8.0, 1.25, *both, spec.fold, ""]
+            lines[name] = ",".join(map(str, cells))
+    names = "nodule_id,scan_id,patient_id,n_readers,malignancy_scores,malignancy_mean,diameter_mm,slice_thickness_mm"
+    text = "\n".join([f"{names},label_three,label_two,fold,untrusted", *lines.values()]) + "\n"
+    (folder / "cohort.csv").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_whole_run(tmp_path_factory.mktemp("nodules") / "run")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return gather(folder, KNOWN)
+
+
+def grids(chapter) -> dict[str, Grid]:
+    return {part.caption: part for part in chapter.parts if isinstance(part, Grid)}
+
+
+def right(run, key: str, label_set: str = "three") -> np.ndarray:
+    (row,) = [one for one in judged(run, label_set)[0] if one.line.row.key == key]
+    return row.predictions.proba.argmax(axis=2) == row.predictions.labels
+
+
+def test_the_run_is_read_whole(run):
+    assert not run.faults and len(run.nodules) == 2 * 5 * TESTED
+    rows, left_out = judged(run, "three")
+    assert [row.line.row.key for row in rows] == ["ce", "poisson", "clip_lung", "majority"] and not left_out
+
+
+def test_pooled_rows_are_set_against_the_first_as_the_bootstrap_does(run):
+    base, found = pooled.compared(run, run.tables["table1"], run.first_sections[0])
+    assert base.row.key == "ce" and [line.row.key for line, _, _ in found] == ["poisson", "clip_lung"]
+    table, rows = run.nodules, judged(run, "three")[0]
+    patients = [table.patient_ids[row] for row in rows[0].predictions.nodules]
+    expected = paired_bootstrap(right(run, "clip_lung"), right(run, "ce"), patients, comparisons=2)
+    assert found[1][1] == expected and found[1][2] == 2 * expected.p_value
+    (grid,) = [grid for caption, grid in grids(pooled.chapter(run)).items() if caption.startswith("LIDC-A")]
+    assert grid.body[1][1].text == f"{100 * expected.difference:+.1f}" and grid.body[1][0].is_best
+
+
+def test_what_a_wanted_difference_takes_is_that_of_the_plan():
+    spread = Spread(test_over_train=0.25, fold_std=0.01, seed_std=0.02)
+    one, many = pooled.needs(spread, 5, 3, 10)
+    assert f"repeats of the 5 folds: {spread.repeats_needed(0.02, 5, 3)};" in one
+    assert f"{100 * spread.smallest_ever(0.005):.1f} points" in many and "over 10 rows" in many
+    (never,) = pooled.needs(Spread(test_over_train=0.25, fold_std=0.1), 5, 1, 1)
+    assert "no number of repeats suffices" in never
+
+
+def test_numbers_beyond_accuracy_are_those_of_every_row_and_protocol(run):
+    found = grids(quality.chapter(run))
+    assert len(found) == 3 and all(len(grid.body) == 4 for grid in found.values())
+    grid = next(iter(found.values()))
+    assert grid.body[2][1].value == pytest.approx(right(run, "clip_lung").mean())
+
+
+def test_one_radiologist_stands_above_the_rows_on_the_same_reads(run):
+    found = grids(limits.chapter(run))
+    grid = found["LIDC-A: one radiologist and the rows, on the same reads, in percent"]
+    table = run.nodules
+    reads = against_others(table.reader_malignancy, partial(classify, label_set="three", rule="published"), 3)
+    decided_right = reads.decided[np.arange(len(reads)), reads.labels].mean()
+    assert grid.body[0][1].text == str(len(reads)) and grid.body[0][2].text.startswith(f"{100 * decided_right:.1f} ")
+    assert [line[0].text for line in grid.body[2:]] == ["CE Loss", "Poisson", "CLIP-Lung", "Majority"]
+    sentences = [part for part in verdict.chapter(run).parts if isinstance(part, Points)]
+    assert any(f"reaches {100 * decided_right:.1f} (" in said for points in sentences for said in points.sentences)
+
+
+def test_a_cohort_without_single_scores_says_that_they_are_missing(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    lines = [line.split(",") for line in (copy / "cohort.csv").read_text().splitlines()]
+    place = lines[0].index("malignancy_scores")
+    (copy / "cohort.csv").write_text("\n".join(",".join(c for i, c in enumerate(one) if i != place) for one in lines))
+    chapter = limits.chapter(gather(copy, KNOWN))
+    assert len(chapter.parts) == 1 and "does not hold the readers' single scores" in chapter.parts[0].text
+
+
+def test_a_record_of_other_nodules_than_cohort_csv_is_left_out_and_named(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    run = Run.open(copy)
+    spec = FitSpec("three", "poisson", 0, 0)
+    found = run.read(spec)
+    run.write(replace(found, nodule_ids=("stranger", *found.nodule_ids[1:])))
+    text = Page(page.page(gather(copy, KNOWN))).text
+    assert "Poisson: the record fits/three/poisson/fold0-seed0.json does not test the nodules" in text
+    rows, left_out = judged(gather(copy, KNOWN), "three")
+    assert "poisson" not in [row.line.row.key for row in rows] and len(left_out) == 1
+    assert read_nodules(copy) is not None
