@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     workers = choose.choose_workers(args.workers, device)
     if args.cohort or args.collection is not None:
         source = (store.open_once(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
-    times = Timings(places.work_folder(args.work), device, (name, preset), (source, rule), workers)
+    times = Timings(places.work_folder(args.work), device, (name, preset), (source, rule, str(args.cohort)), workers)
     folder = args.out or times.work / "runs" / origin.folder_name(name, source, rule, settings)
     if args.dry_run:
         specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)

@@ -111,7 +111,7 @@ class Timings:
             work: The folder that the file is in, if it is there.
             device: As torch names it.
             preset: Name and settings.
-            nodules: What else decides how many there are: source, label rule.
+            nodules: What else decides how many there are: source, label rule, prepared file.
             workers: Processes that make fits.
         """
         name, settings = preset

@@ -68,11 +68,12 @@ def run(args: argparse.Namespace) -> int:
     nodules = nodules_of(args, preset)
     chosen = protocols.protocols_of(nodules, asked, rule)
     source = nodules.source if args.cohort or args.collection else args.source
-    times = Timings(places.work_folder(args.work), device, (name, preset), (source, rule), workers)
+    times = Timings(places.work_folder(args.work), device, (name, preset), (source, rule, str(args.cohort)), workers)
 
     classes = {one.label_set: one.class_names for one in chosen}
     tasks = {label_set: task_of(names, nodules, preset) for label_set, names in classes.items()}
     widest = max(tasks.values(), key=lambda task: task.num_classes)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # by other work: nothing was measured yet
     steps = args.steps or (8 if device == "cpu" else 64)
     started = start_s(rows.values(), widest, workers)
     deterministic()
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
         device=torch.device(device).type,
         preset=name,
         when=now(),
+        load=load,
         peaks=peaks,
         start_s=started,
         workers=workers,

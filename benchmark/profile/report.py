@@ -30,6 +30,7 @@ class Report:
         device: Kind of device: `"cpu"`, `"cuda"`, `"mps"`.
         preset: Name of the preset.
         when: Moment, in UTC.
+        load: Processes that ran in the minute before, in the mean: other work; None where the system does not tell.
         peaks: FLOP/s of products of large matrices, by type of number.
         start_s: Starting the workers.
         workers: Their number.
@@ -45,6 +46,7 @@ class Report:
     device: str
     preset: str
     when: str
+    load: float | None
     peaks: dict[str, float]
     start_s: float
     workers: int
@@ -64,6 +66,7 @@ class Report:
         rows: dict[str, Json] = {key: self._row(profile) for key, profile in self.profiles.items()}
         return {
             "measured": self.when,
+            "load_before": NOT_MEASURED if self.load is None else round(self.load, 1),
             "machine": msgspec.to_builtins(self.machine),
             "versions": dict(self.versions),
             "matrix_product_gflop_per_s": {name: _rounded(peak / _GIGA) for name, peak in self.peaks.items()},
@@ -120,11 +123,12 @@ def print_report(console: Console, report: Report, titles: Mapping[str, str]) ->
 
 def _notes(report: Report) -> list[str]:
     peaks = " and ".join(f"{peak / _GIGA:,.0f} GFLOP/s in {name}" for name, peak in report.peaks.items())
-    here = report.machine
+    here, busy = report.machine, "unknown" if report.load is None else f"{report.load:.1f} processes"
     counted = "torch's allocator counted" if report.device == "cuda" else "the process grew by"
     return [
         f"Preset {report.preset} on {here.device} ({here.processor}, torch {here.torch}, {here.threads} thread a fit), "
         "invented nodules.",
+        f"Load of the machine before: {busy}; other work makes all of this slower.",
         "steps /s: of the trainer itself, with what follows an epoch.",
         "Shares: of a plain float32 step, forward and backward, each operation charged to the part that made it; they "
         "say nothing of how a captured or fused step divides its time.",

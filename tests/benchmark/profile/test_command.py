@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import datasets
 from benchmark.commands.profile import KINDS, fit_times, main, nodules_of, profiled
 from benchmark.contracts import Collection, NoduleInfo
 from benchmark.profile.measure import Profile, measure
+from benchmark.profile.report import Report, print_report
+from benchmark.timings import Machine
 from datasets import store
 from fakes import LINEAR, PRESET, TASK, make_cohort
 from methods import ROWS
@@ -89,6 +92,18 @@ def test_another_preset_or_device_of_a_file_of_figures_stays(prepared, capsys, t
     assert status == 0 and "All 25 fits of the rows that could be measured (LIDC-C, 5 folds, seeds: 1):" in out
     assert "by the profile of" in out and "CE Loss" in out and "text branch" not in out.replace("\n", " ")
     assert content["cpu"].keys() == {"paper", "smoke"} and content["cuda"] == {"paper": {"rows": 2}}
+
+
+def test_a_busy_machine_is_named_beside_its_figures(capsys):
+    busy = Report(Machine("cpu", "X", 1, "2"), "cpu", "smoke", "", 7.46, {"float32": 1e9}, 0.0, 1, "none", COSTS)
+    print_report(Console(width=200), busy, {"ce": "CE"})
+    assert busy.as_data()["load_before"] == 7.5 and "before: 7.5 processes" in capsys.readouterr().out
+    unknown = replace(busy, load=None)
+    print_report(Console(width=200), unknown, {"ce": "CE"})
+    assert unknown.as_data()["load_before"] == "not measured" and "before: unknown" in capsys.readouterr().out
+
+
+COSTS = {"ce": Profile(0.0, 0.0, 1.0, 0.0, 0.0, {"head": 1.0}, 0, None)}
 
 
 def test_the_nodules_are_those_that_a_run_would_prepare_and_no_voxel_is_made(monkeypatch):
