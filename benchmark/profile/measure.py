@@ -7,7 +7,7 @@ comes from plain steps beside it: the same batches and losses, in float32, one o
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,13 +20,13 @@ from benchmark.batches import epoch_batches
 from benchmark.contracts import Batch, InputError, Method, Row, Task, Unsupported
 from benchmark.profile.invented import invented, invented_columns, invented_labels
 from benchmark.profile.memory import MemoryPeak
-from benchmark.profile.spans import HEAD, NOBODY, Branches, Clock, Kinds, Stopwatch
+from benchmark.profile.spans import HEAD, NOBODY, Branches, Clock, Kinds, Stopwatch, shares
 from benchmark.recipe import Preset, Recipe
 from benchmark.trainer import fit, predict
 
 DATA, OPTIMISER = "data", "optimiser"
 EPOCHS = 5  # that are timed, after a first one that warms up
-_PLAIN = 5  # steps, after a first one
+_PLAIN_EPOCHS = 3  # of plain steps, after a first one: the median of each part hides no price that an epoch pays once
 
 
 @dataclass(frozen=True)
@@ -149,27 +149,25 @@ def _shares(method: Method, data: Batch, recipe: Recipe, kinds: Kinds, clock: Cl
     optimiser = torch.optim.SGD(
         method.param_groups(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
     )
-    generator, watch = torch.Generator().manual_seed(0), Stopwatch(clock)
+    generator, watch, laps = torch.Generator().manual_seed(0), Stopwatch(clock), []
     branches = Branches(watch)
-    batches: Iterator[Batch] = iter(())
     with branches.following(method, kinds):
-        for number in range(_PLAIN + 1):
-            if number == 1:
-                watch.seconds.clear()  # what the first step took was warming up
+        for _ in range(_PLAIN_EPOCHS + 1):
             watch.switch(DATA)
-            while (batch := next(batches, None)) is None:
-                batches = epoch_batches(data, recipe, generator)
-            watch.switch(HEAD)
-            loss = torch.stack(list(method.loss(batch).values())).sum()
-            watch.switch(OPTIMISER)
-            optimiser.zero_grad()
-            watch.switch(HEAD)
-            branches.follow_backward(loss)
-            loss.backward()  # type: ignore[no-untyped-call]
-            watch.switch(OPTIMISER)
-            optimiser.step()
+            for batch in epoch_batches(data, recipe, generator):
+                watch.switch(HEAD)
+                loss = torch.stack(list(method.loss(batch).values())).sum()
+                watch.switch(OPTIMISER)
+                optimiser.zero_grad()
+                watch.switch(HEAD)
+                branches.follow_backward(loss)
+                loss.backward()  # type: ignore[no-untyped-call]
+                watch.switch(OPTIMISER)
+                optimiser.step()
+                watch.switch(DATA)
             watch.switch(NOBODY)
-    return watch.shares([DATA, *kinds, HEAD, OPTIMISER])
+            laps.append(watch.lap())
+    return shares(laps[1:], [DATA, *kinds, HEAD, OPTIMISER])
 
 
 def _operations(method: Method, batch: Batch) -> int:

@@ -5,8 +5,9 @@ fire too early where its inputs need no gradient, as images do not), so the node
 made are noted as its part's, and each node switches its part on before it runs. What belongs to no kind is the head's.
 """
 
+import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -41,11 +42,21 @@ class Stopwatch:
             self._part, self._since = part, now
         return before
 
-    def shares(self, parts: Iterable[str]) -> dict[str, float]:
-        """Return what share of their sum each part has; zero for one that was never on."""
-        seconds = {part: self.seconds[part] for part in parts}
-        total = sum(seconds.values())
-        return {part: own / total if total else 0.0 for part, own in seconds.items()}
+    def lap(self) -> dict[str, float]:
+        """Return the seconds since the last lap, and begin anew."""
+        done, self.seconds = dict(self.seconds), defaultdict[str, float](float)
+        return done
+
+
+def shares(laps: Sequence[Mapping[str, float]], parts: Iterable[str]) -> dict[str, float]:
+    """Return what share of a lap each part has, by medians; zero for one that was never on.
+
+    >>> shares([{"data": 1.0, "head": 3.0}, {"data": 1.0, "head": 3.0}, {"data": 99.0, "head": 3.0}], ["data", "head"])
+    {'data': 0.25, 'head': 0.75}
+    """
+    seconds = {part: statistics.median(lap.get(part, 0.0) for lap in laps) for part in parts}
+    total = sum(seconds.values())
+    return {part: own / total if total else 0.0 for part, own in seconds.items()}
 
 
 class Branches:

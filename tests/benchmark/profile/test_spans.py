@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.profile.spans import HEAD, Branches, Stopwatch
+from benchmark.profile.spans import HEAD, Branches, Stopwatch, shares
 
 TIME = [0.0]
 
@@ -134,8 +134,15 @@ def test_shares_sum_to_one_and_an_absent_part_has_none():
         watch.switch(part)
         TIME[0] += seconds
     watch.switch("end")
-    assert Stopwatch(clock).shares(["data"]) == {"data": 0.0}
-    assert watch.shares(["data", "text", "head"]) == {"data": 0.25, "text": 0.0, "head": 0.75}
+    lap = watch.lap()
+    assert shares([lap], ["data", "text", "head"]) == {"data": 0.25, "text": 0.0, "head": 0.75}
+    assert shares([{}], ["data"]) == {"data": 0.0}
+    assert watch.lap() == {}
+
+
+def test_one_lap_that_was_disturbed_moves_no_share():
+    calm, disturbed = {"data": 1.0, "head": 3.0}, {"data": 99.0, "head": 3.0}
+    assert shares([calm, disturbed, calm], ["data", "head"]) == {"data": 0.25, "head": 0.75}
 
 
 def test_a_switch_to_the_part_that_is_on_does_not_look_at_the_clock():
