@@ -77,4 +77,10 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_TEX.get(sign, _typeset(sign)) for sign in " ".join(text.split()))
+
+
+def _typeset(sign: str) -> str:
+    """Return a letter that plain LaTeX knows as it is, another sign by its code point: it would stop the compiler."""
+    known = (sign.isascii() and sign.isprintable()) or (sign.isalpha() and ord(sign) < 256 and sign not in "ªºµÐðÞþ")
+    return sign if known else f"[U+{ord(sign):04X}]"

@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
-from scipy.stats import rankdata
+from jaxtyping import Int
 
 from benchmark.metrics import confusion_matrix, decide
+from benchmark.ranks import ranking
 from benchmark.records import FitRecord
 from benchmark.report import svg
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Chapter, Figure, Heading, More, Part, Prose
-from benchmark.scores import Section
+from benchmark.scores import Section, share_tested
 from benchmark.tables import Line, Table, cells
 
 BINS = 10
@@ -44,22 +44,17 @@ def rank_figure(table: Table, section: Section, tag: str) -> Figure | None:
     whole = {title: score.folds for title, score in reached.items() if score and len(score.folds) == table.folds}
     if len(whole) < 2:
         return None
-    means = mean_ranks(np.array(list(whole.values())))
-    rows = sorted(zip(whole, means.tolist(), strict=True), key=lambda pair: pair[1])
+    records = [record for line in table.lines for record in line.records.get(section.protocol.label_set, ())]
+    ratio = share_tested(records, section) / (table.folds - 1) if table.folds > 1 else 0.0
+    ranked = ranking(np.array(list(whole.values())).T, ratio)
+    rows = sorted(zip(whole, ranked.mean_ranks.tolist(), strict=True), key=lambda pair: pair[1])
     caption = (
-        f"{section.title}: mean rank by accuracy over {table.folds} folds, 1 is the best ({tag}). A rank says nothing "
-        "of how far apart two rows are; the verdict does."
+        f"{section.title}: mean rank by accuracy over {table.folds} folds, 1 is the best ({tag}). Ranks less than "
+        f"{ranked.critical_difference:.1f} apart cannot be told apart (Nemenyi's critical difference, with folds "
+        "counted for what they are worth, since they share training data). A rank says nothing of how far apart two "
+        "rows are; the verdict does."
     )
     return Figure(caption, svg.ranks(rows, len(rows), f"Mean ranks of {len(rows)} methods on {section.title}"))
-
-
-def mean_ranks(accuracies: Float[np.ndarray, "rows folds"]) -> Float[np.ndarray, " rows"]:
-    """Return each row's mean rank over folds, 1 for the highest; tied rows share the mean of their ranks.
-
-    >>> mean_ranks(np.array([[0.5, 0.5], [0.6, 0.5], [0.4, 0.1]])).tolist()
-    [1.75, 1.25, 3.0]
-    """
-    return np.asarray(rankdata(-accuracies, axis=0).mean(axis=1))
 
 
 def _of_row(run: Gathered, line: Line, tag: str) -> Iterator[Figure]:

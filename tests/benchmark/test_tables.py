@@ -1,5 +1,7 @@
 import csv
 import io
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +31,7 @@ from benchmark.tables import (
 )
 from fakes import A, B, C, Linear, record
 
+PDFLATEX = shutil.which("pdflatex")
 SURE = np.eye(3).tolist()
 OPEN_A, RESTRICTED_B, OPEN_B = Section(A, "open"), Section(B, "restricted"), Section(B, "open")
 
@@ -300,6 +303,20 @@ def test_every_csv_line_says_where_its_number_comes_from():
     accuracy = next(line for line in lines if line["metric"] == "accuracy" and line["decision"] == "restricted")
     assert (accuracy["dataset"], accuracy["mean"], accuracy["std"], accuracy["n"]) == ("B", "0.600000", "0.000000", "5")
     assert (accuracy["method"], accuracy["title"], accuracy["kind"]) == ("ce", "CE", "paper")
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="needs pdflatex, which is not here")
+def test_latex_compiles_whatever_a_title_holds(tmp_path):
+    title = "".join(map(chr, range(1, 0x180))) + "\\input{x} \N{GREEK SMALL LETTER BETA} \N{GRINNING FACE}"
+    strange = replace(line("ce", [6, 5, 4, 6, 5]), title=title)
+    text = latex(table([strange, line("poisson", [5] * 5)], [RESTRICTED_B, OPEN_B]), ["a note: " + title])
+    assert "[U+03B2]" in text and "[U+1F600]" in text and "[U+0007]" in text
+    document = f"\\documentclass{{article}}\n\\begin{{document}}\n{text}\\end{{document}}\n"
+    (tmp_path / "table.tex").write_text(document, "utf-8")
+    command = [PDFLATEX, "-halt-on-error", "-interaction=nonstopmode", "-no-shell-escape", "table.tex"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert made.returncode == 0, made.stdout[-1500:]
+    assert "Missing character" not in (tmp_path / "table.log").read_text("utf-8", "replace")
 
 
 def test_latex_escapes_what_latex_reads():

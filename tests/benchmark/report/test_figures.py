@@ -2,12 +2,11 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from benchmark.records import FitSpec, Metadata
 from benchmark.report import svg
-from benchmark.report.figures import confusion, losses, mean_ranks, reliability
+from benchmark.report.figures import confusion, losses, reliability
 from benchmark.scores import Section
 from fakes import A, B, record
 
@@ -45,11 +44,6 @@ def test_losses_are_means_over_fits_up_to_what_is_not_finite():
     made = [replace(record(SPEC, [0], [[1.0, 0.0, 0.0]]), metadata=Metadata(history=history)) for history in histories]
     assert losses(made) == {"ce": [2.0, 1.0], "ia": [3.0]}
     assert losses([]) == {} == losses([record(SPEC, [0], [[1.0, 0.0, 0.0]])])
-
-
-def test_ranks_are_averaged_over_folds_with_ties_shared():
-    assert mean_ranks(np.array([[0.9, 0.5, 0.7], [0.8, 0.5, 0.8]])).tolist() == [1.5, 1.5]
-    assert mean_ranks(np.array([[0.9, 0.9], [0.1, 0.1], [0.5, 0.05]])).tolist() == [1.0, 2.5, 2.5]
 
 
 DRAWINGS = [

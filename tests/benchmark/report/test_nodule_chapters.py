@@ -15,12 +15,14 @@ from benchmark.bootstrap import paired_bootstrap
 from benchmark.limit import against_others
 from benchmark.nodules import read_nodules
 from benchmark.planning import Spread
+from benchmark.ranks import ranking
 from benchmark.records import FitSpec
-from benchmark.report import Known, limits, page, pooled, quality, verdict
+from benchmark.report import Known, figures, limits, page, pooled, quality, verdict
 from benchmark.report.gather import gather
 from benchmark.report.judged import judged
 from benchmark.report.parts import Grid, Points
 from benchmark.run import Run
+from benchmark.tables import cells
 from datasets.protocols import LABEL_RULES, classify
 from pages import Page
 from runs import write_run
@@ -135,3 +137,10 @@ def test_a_record_of_other_nodules_than_cohort_csv_is_left_out_and_named(folder,
     rows, left_out = judged(gather(copy, KNOWN), "three")
     assert "poisson" not in [row.line.row.key for row in rows] and len(left_out) == 1
     assert read_nodules(copy) is not None
+
+
+def test_the_figure_of_ranks_has_the_critical_difference_of_these_folds(run):
+    table, section = run.tables["table1"], run.first_sections[0]
+    figure = figures.rank_figure(table, section, "a tag")
+    scores = np.array([cells(line, section)["accuracy"].folds for line in table.lines if line.is_trained])
+    assert f"Ranks less than {ranking(scores.T, 0.25).critical_difference:.1f} apart" in figure.caption
