@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int16
 
 from benchmark import weights
-from benchmark.contracts import InputError, Row, TextTowerSpec
+from benchmark.contracts import InputError, Method, Row, TextTowerSpec
 from benchmark.identity import plain_settings
 from benchmark.metrics import decide
 from benchmark.records import FitRecord, Unusable
@@ -124,23 +124,42 @@ def predict_each(
     if row.reads_diameter and not np.isfinite(crops.diameter_mm).all():
         raise InputError(f"{row.key} reads every nodule's diameter: give diameter_mm with all of them")
     for record in fits:
-        try:
-            kept = weights.read(run, record)
-            task = replace(kept.about.task, text_tower=tower)
-            if crops.hu.shape[1:] != task.image_shape:
-                raise InputError(f"the crops are {crops.hu.shape[1:]} voxels, and the run's are {task.image_shape}")
-            torch.manual_seed(seed_of(record.spec))  # as when it was trained, for what a plugin may draw and not keep
-            method = kept.into(to_device(row.build(task), device))
-        except Unusable as error:
-            raise InputError(f"the fit {record.spec.path()} cannot predict: {error}") from error
+        method, kept = rebuilt(run, row, record, tower, device)
+        if crops.hu.shape[1:] != kept.about.task.image_shape:
+            there = kept.about.task.image_shape
+            raise InputError(f"the crops are {crops.hu.shape[1:]} voxels, and the run's are {there}")
         proba = []
         for start in range(0, len(crops.hu), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             images = to_images(torch.from_numpy(crops.hu[part]).to(device), window_hu)
             diameter_mm = torch.from_numpy(crops.diameter_mm[part]).to(device, torch.float32)
-            proba.append(predict(method, images, task.num_classes, diameter_mm))
+            proba.append(predict(method, images, kept.about.task.num_classes, diameter_mm))
         found.append(np.concatenate(proba))
     return np.stack(found)
+
+
+def rebuilt(
+    run: Run, row: Row, record: FitRecord, tower: TextTowerSpec, device: torch.device
+) -> tuple[Method, weights.Weights]:
+    """Return a fit's method, built anew with its kept weights and in eval mode, and all that was kept.
+
+    Args:
+        run: Which kept them.
+        row: As it was made there, settings changed by hand among them.
+        record: Of the fit.
+        tower: Where the run's text tower is; read only by rows that read text.
+        device: Where to put it.
+
+    Raises:
+        InputError: Weights are missing, damaged or of another fit.
+    """
+    try:
+        kept = weights.read(run, record)
+        task = replace(kept.about.task, text_tower=tower)
+        torch.manual_seed(seed_of(record.spec))  # as when it was trained, for what a plugin may draw and not keep
+        return kept.into(to_device(row.build(task), device)), kept
+    except Unusable as error:
+        raise InputError(f"the weights of the fit {record.spec.path()} cannot be used: {error}") from error
 
 
 def csv_text(

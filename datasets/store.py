@@ -117,6 +117,21 @@ def open_once(path: Path, verified: Stamp | None = None) -> Cohort:
     return _mapped_once(path, now) if now == verified else _verified_once(path, now)
 
 
+def find(folder: Path, wanted: str) -> Path | None:
+    """Return the prepared file in a folder whose cohort says that it has the wanted content hash; None if none does.
+
+    Voxels are not read, so the hash is what the file says: `load` and `open_once` check it. What is no prepared file
+    of this version is passed over, since it cannot be the one.
+    """
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            if _opened(path).content_hash == wanted:
+                return path
+        except InputError:
+            continue
+    return None
+
+
 @lru_cache(maxsize=1)
 def _mapped_once(path: Path, stamp: Stamp) -> Cohort:
     return _opened(path)

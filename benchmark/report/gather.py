@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from benchmark.contracts import Collection, Columns, InputError, Protocol, Row
+from benchmark.figures.folder import FILES, FOLDER
 from benchmark.files import sha256
 from benchmark.identity import ROOT
 from benchmark.nodules import NoduleTable
@@ -71,6 +72,7 @@ class Gathered:
         hashes: SHA-256 of every file that the page is made from, by its path in the folder.
         known: What the composition root knows.
         nodules: What cohort.csv says of each nodule; None where it cannot be read.
+        figures: What `python -m benchmark figures` left in the folder: files by name.
     """
 
     file: RunFile
@@ -82,6 +84,7 @@ class Gathered:
     hashes: Mapping[str, str]
     known: Known
     nodules: NoduleTable | None = None
+    figures: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def folds(self) -> int:
@@ -149,6 +152,7 @@ def gather(folder: Path, known: Known) -> Gathered:
     rows = {key: row for key, row in known.rows.items() if key in keys}
     rows |= {key: Row(key, key, "reference" if key in references else "plugin", _unknown) for key in strangers}
     nodules, fault = table_of(folder, file)
+    drawn = {name: _content(folder / FOLDER / name) for name in FILES}
     return Gathered(
         file=file,
         cohort=listed(file, nodules, known.notes),
@@ -159,6 +163,7 @@ def gather(folder: Path, known: Known) -> Gathered:
         hashes=hashes(folder, run),
         known=known,
         nodules=nodules,
+        figures={name: content for name, content in drawn.items() if content},
     )
 
 
@@ -169,15 +174,20 @@ def hashes(folder: Path, run: Run | None = None) -> dict[str, str]:
         InputError: The folder holds no run, or its folder of fits cannot be read.
     """
     run = Run.open(folder) if run is None else run
-    paths = [folder / "run.json", folder / "cohort.csv", *(run.path(spec) for spec in run.specs())]
+    drawn = [path for name in FILES if (path := folder / FOLDER / name).exists()]
+    paths = [folder / "run.json", folder / "cohort.csv", *drawn, *(run.path(spec) for spec in run.specs())]
     return {path.relative_to(folder).as_posix(): _hash(path) for path in paths}
 
 
 def _hash(path: Path) -> str:
+    return sha256(content) if (content := _content(path)) else ""
+
+
+def _content(path: Path) -> bytes:
     try:
-        return sha256(path.read_bytes())
+        return path.read_bytes()
     except OSError:  # missing or not to be read: the page says so
-        return ""
+        return b""
 
 
 def _usable(run: Run, spec: FitSpec, widths: Mapping[str, int]) -> FitRecord:

@@ -11,12 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark.contracts import InputError
+from benchmark.figures import folder as drawn
 from benchmark.files import sha256, write_atomically
 from benchmark.report import (
     comparisons,
     evidence,
     figures,
     heading,
+    inside,
     limits,
     missing,
     pooled,
@@ -39,6 +41,7 @@ CHAPTERS: tuple[Callable[[Gathered], Chapter], ...] = (
     quality.chapter,
     limits.chapter,
     figures.chapter,
+    inside.chapter,
     missing.chapter,
     repeat.chapter,
     evidence.chapter,
@@ -86,6 +89,7 @@ def code_files() -> list[Path]:
     """Return the files whose change makes every page anew: this package, and the rooms that it builds on."""
     package = Path(__file__).resolve().parents[1]
     found = [*package.glob("*.py"), *(package / "contracts").glob("*.py"), *(package / "report").rglob("*.*")]
+    found.append(Path(drawn.__file__))
     return sorted(path for path in found if path.suffix in (".py", ".j2", ".css", ".js"))
 
 

@@ -1,5 +1,6 @@
 """What a chapter is made of: data for the template, which alone knows HTML."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
@@ -98,6 +99,29 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A drawing that was made elsewhere and is shown as it is.
+
+    Attributes:
+        caption: What it shows.
+        alt: What it says to who does not see it.
+        media_type: Of the file, such as `"image/png"`.
+        content: The file.
+    """
+
+    kind: ClassVar[str] = "picture"
+    caption: str
+    alt: str
+    media_type: str
+    content: bytes
+
+    @property
+    def uri(self) -> str:
+        """The file within an address, so that the page asks nobody for it."""
+        return f"data:{self.media_type};base64,{b64encode(self.content).decode()}"
+
+
+@dataclass(frozen=True)
 class Heading:
     """A heading within a chapter."""
 
@@ -121,7 +145,7 @@ class More:
     anchor: str = ""
 
 
-Part: TypeAlias = Banner | Prose | Points | Code | Grid | Copies | Figure | Heading | More
+Part: TypeAlias = Banner | Prose | Points | Code | Grid | Copies | Figure | Picture | Heading | More
 
 
 @dataclass(frozen=True)
