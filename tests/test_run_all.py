@@ -18,6 +18,7 @@ import methods
 import run_all
 import towers
 from benchmark.commands.check import main as check_main
+from benchmark.commands.figures import main as figures_main
 from benchmark.commands.predict import main as predict_main
 from benchmark.commands.report import main as report_main
 from benchmark.experiment import Experiment
@@ -131,6 +132,20 @@ def test_a_small_runs_weights_stand_beside_its_records_and_predict(finished, cap
     out, _ = capsys.readouterr()
     lines = [line for line in out.splitlines() if not line.startswith("#")]
     assert lines[0].startswith("nodule_id,decision,p_benign,p_malignant,std_benign") and len(lines) > 150
+
+
+def test_a_small_runs_figures_measure_attention_and_stand_in_its_report(finished, tmp_path, capsys):
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    assert figures_main([str(run), "--methods", "ce", "poisson", "--fold", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "tsne.svg, attention.svg, shares.svg, shares.csv" in out and "Left out" not in err
+    lines = list(csv.DictReader((run / "figures" / "shares.csv").read_text().splitlines()[1:]))
+    shares = {(line["method"], line["share"]): float(line["value"]) for line in lines}
+    for key in ("ce", "poisson"):
+        assert 0 < shares[key, "area"] < shares[key, "best"] < 1 and 0 <= shares[key, "inside"] <= shares[key, "best"]
+    assert report_main([str(run)]) == 0 and "Written to" in capsys.readouterr().out
+    html = (run / "report.html").read_text("utf-8")
+    assert html.count('<img src="data:image/svg+xml;base64,') == 3 and len(html) < 6e6
 
 
 def test_a_test_curve_changes_nothing_but_the_records_that_hold_it(finished, capsys, tmp_path):

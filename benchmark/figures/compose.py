@@ -5,7 +5,7 @@ All fits are of one fold and seed, so that they are asked about the same nodules
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -185,8 +185,10 @@ def _lines(fit: FitRecord, title: str, spread: Spread, over: Means | None) -> It
     """Return the numbers behind the figures, in one order."""
 
     def line(share: str, value: Figure, nodules: int, left_out: int = 0) -> Line:
-        head = (*astuple(fit.spec), fit.metadata.weights, title, nodules, left_out)
-        return Line(*head, share, value.value, value.low, value.high)
+        numbers = value.value, value.low, value.high
+        spec, weights = fit.spec, fit.metadata.weights
+        fit_named = spec.label_set, spec.method, spec.fold, spec.seed, weights, title
+        return Line(*fit_named, nodules, left_out, share, *numbers)
 
     if over is not None:
         yield from (line(name, getattr(over, name), over.nodules, over.left_out) for name in _SHARES)

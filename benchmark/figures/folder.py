@@ -74,10 +74,10 @@ def parse(content: bytes) -> tuple[list[Line], str]:
         ValueError: It did not write this.
     """
     first, _, rest = content.decode("utf-8").partition("\n")
-    names, *rows = list(csv.reader(io.StringIO(rest, newline=""), strict=True)) or [[]]
-    if names != _COLUMNS or not first.startswith("# "):
-        raise ValueError("it has other columns")
     try:
+        names, *rows = list(csv.reader(io.StringIO(rest, newline=""), strict=True)) or [[]]
+        if names != _COLUMNS or not first.startswith("# "):
+            raise ValueError("it has other columns")
         found = [dict(zip(names, row, strict=True)) for row in rows]
         return msgspec.convert(found, list[Line], strict=False), first[2:]
     except (csv.Error, msgspec.ValidationError) as error:

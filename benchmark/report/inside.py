@@ -1,6 +1,6 @@
 """What trained methods look at: the figures that `python -m benchmark figures` made from kept weights, and numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from benchmark.figures.folder import FOLDER, PICTURES, SHARES, Line, parse
 from benchmark.report.gather import Gathered
@@ -16,15 +16,17 @@ CAPTIONS = {
     ),
     "shares": "Share of attention inside the readers' outline, beside what chance and other nodules' maps have",
 }
-COLUMNS = {
+ATTENTION = {
     "inside": "Inside the outline",
     "area": "Chance: the outline's area",
     "swapped": "Maps of other nodules",
     "best": "Most that maps this coarse can have",
     "gain": "Inside less area",
     "own": "Inside less other maps",
+}
+NEIGHBOURS = {
     "alike": "Neighbours of the same class",
-    "alike_by_chance": "The same by chance",
+    "alike_by_chance": "Chance: the same of any two",
 }
 _ABOUT = (
     "One fit a method, all of one fold. A share says where a map lies, not why; it is worth what it has beyond chance "
@@ -73,21 +75,30 @@ def _numbers(run: Gathered) -> Iterator[Part]:
         yield Banner(_OLD)
     yield Prose(note)
     yield Prose(_ABOUT)
-    yield grid(lines)
+    for caption, columns in (
+        ("Attention inside the outline, in percent", ATTENTION),
+        ("Nearest neighbours by image features, in percent", NEIGHBOURS),
+    ):
+        if own := [line for line in lines if line.share in columns]:
+            yield grid(caption, columns, own)
 
 
-def grid(lines: Sequence[Line]) -> Grid:
-    """Return a line for each method and a column for each share that any has, in percent."""
-    named = {name: heading for name, heading in COLUMNS.items() if any(line.share == name for line in lines)}
+def grid(caption: str, columns: Mapping[str, str], lines: Sequence[Line]) -> Grid:
+    """Return a row for each method and a column for each share.
+
+    Args:
+        caption: What it shows.
+        columns: Headings by share.
+        lines: Of these shares; what a method lacks is a dash.
+    """
     body = []
     for title in dict.fromkeys(line.title for line in lines):
         own = {line.share: line for line in lines if line.title == title}
         first = next(iter(own.values()))
         counted = f"{first.nodules:,}" + f" ({first.left_out:,} left out)" * (first.left_out > 0)
-        cells = [_cell(own[name]) if name in own else Cell("-") for name in named]
-        body.append((Cell(title), Cell(counted, first.nodules), *cells))
-    caption = "Attention inside the outline, and neighbours by image features, in percent"
-    return Grid(caption, ("Method", "Nodules", *named.values()), tuple(body))
+        cells = [_cell(own[name]) if name in own else Cell("-") for name in columns]
+        body.append((Cell(title), Cell(counted, float(first.nodules)), *cells))
+    return Grid(caption, ("Method", "Nodules", *columns.values()), tuple(body))
 
 
 def _cell(line: Line) -> Cell:
