@@ -22,6 +22,7 @@ Slices = Float[np.ndarray, "nodules rows columns"]
 Outlines = Bool[np.ndarray, "nodules rows columns"]
 
 NO_OUTLINES = "This collection has no outlines, so none is drawn and no share of attention is measured."
+NO_SHARES = "There are no outlines, or no map has any attention, so no share could be measured."
 
 
 def clouds(
@@ -155,7 +156,7 @@ def shares(found: Mapping[str, Means | None], note: str, kind: Kind = "svg") -> 
 
     counted = [one for one in found.values() if one is not None]
     numbers = {f"{one.nodules:,} nodules" + f" ({one.left_out:,} left out)" * (one.left_out > 0) for one in counted}
-    about = f"Means over {' or '.join(sorted(numbers))}; intervals by resampling patients." if counted else NO_OUTLINES
+    about = f"Means over {' or '.join(sorted(numbers))}; intervals by resampling patients." if counted else NO_SHARES
     return page(7.2, 0.42 * len(found) + 1.3, f"{about} {note}", kind, draw)
 
 

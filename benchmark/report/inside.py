@@ -79,8 +79,8 @@ def _numbers(run: Gathered) -> Iterator[Part]:
         ("Attention inside the outline, in percent", ATTENTION),
         ("Nearest neighbours by image features, in percent", NEIGHBOURS),
     ):
-        if own := [line for line in lines if line.share in columns]:
-            yield grid(caption, columns, own)
+        if any(line.share in columns for line in lines):
+            yield grid(caption, columns, lines)
 
 
 def grid(caption: str, columns: Mapping[str, str], lines: Sequence[Line]) -> Grid:
@@ -89,15 +89,15 @@ def grid(caption: str, columns: Mapping[str, str], lines: Sequence[Line]) -> Gri
     Args:
         caption: What it shows.
         columns: Headings by share.
-        lines: Of these shares; what a method lacks is a dash.
+        lines: Of all shares; a method whose maps are zero everywhere has none of attention, and gets dashes.
     """
     body = []
     for title in dict.fromkeys(line.title for line in lines):
-        own = {line.share: line for line in lines if line.title == title}
-        first = next(iter(own.values()))
-        counted = f"{first.nodules:,}" + f" ({first.left_out:,} left out)" * (first.left_out > 0)
+        own = {line.share: line for line in lines if line.title == title and line.share in columns}
+        nodules, left_out = max(((line.nodules, line.left_out) for line in own.values()), default=(0, 0))
+        counted = f"{nodules:,}" + f" ({left_out:,} left out)" * (left_out > 0)
         cells = [_cell(own[name]) if name in own else Cell("-") for name in columns]
-        body.append((Cell(title), Cell(counted, float(first.nodules)), *cells))
+        body.append((Cell(title), Cell(counted, float(nodules)), *cells))
     return Grid(caption, ("Method", "Nodules", *columns.values()), tuple(body))
 
 

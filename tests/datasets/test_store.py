@@ -56,6 +56,14 @@ def test_a_cohort_comes_back_whole(cohort, path):
         assert isinstance(value, np.ndarray) or value == expected
 
 
+def test_a_prepared_file_is_found_by_its_content_hash_among_others(cohort, path):
+    (path.parent / "a.npz").write_bytes(b"no cohort")
+    other = replace(cohort, note="Another.")
+    store.write(replace(other, content_hash=store.content_hash(other)), path.parent / "b.npz")
+    assert store.find(path.parent, cohort.content_hash) == path
+    assert store.find(path.parent, "0" * 64) is None and store.find(path.parent / "none", cohort.content_hash) is None
+
+
 def test_the_same_cohort_gives_the_same_bytes(cohort, path, tmp_path):
     store.write(cohort, tmp_path / "again.npz")
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()

@@ -183,6 +183,7 @@ def test_the_same_call_leaves_the_same_bytes_and_says_where_other_code_made_the_
     before = made()
     assert made() == before and "random" not in shares(run)[1]  # ce reads no text
     monkeypatch.setattr(figures, "fit_key", lambda *_, **__: "another")
+    monkeypatch.setattr(compose, "_file", lambda name, drawn: (f"{name}.svg", b""))
     assert made() != before and "Other code than this checkout's" in shares(run)[1]
 
 

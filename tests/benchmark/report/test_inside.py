@@ -61,10 +61,8 @@ def test_figures_are_in_the_page_itself_with_captions_and_words_for_who_does_not
     assert heads == ("data:image/svg+xml;base64", "data:image/png;base64")
     assert [b64decode(content) for content in contents] == [SVG, PNG]
     assert all(len(found["alt"]) > 40 for found in pictures)
-    assert (
-        "Grad-CAM of the predicted class on the same nodules" in parsed.text
+    assert "Grad-CAM of the predicted class on the same nodules" in parsed.text
     assert "A phantom, and random text." in parsed.text
-    )
     policy = next(found["content"] for found, _ in parsed.all("meta") if "http-equiv" in found)
     assert "img-src data:" in policy and "not have any more" not in parsed.text
 
@@ -75,6 +73,13 @@ def test_shares_stand_in_percent_in_tables_of_their_own(drawn):
     assert attention.endswith("<b>CE40 (2 left out)25.0 (20.0 to 30.0)10.0----")
     neighbours = next(" ".join(text.split()) for text in tables if "Nearest neighbours" in text)
     assert neighbours.endswith("<b>CE4040.0 (30.0 to 50.0)-")
+
+
+def test_a_method_whose_maps_are_all_zero_stands_in_the_table_without_a_share(drawn):
+    blind = line("alike", 0.3, 0.2, 0.4, title="Blind", method="blind")
+    (drawn / "figures" / "shares.csv").write_text(csv_text([*LINES, blind], "note"))
+    attention = next(" ".join(text.split()) for _, text in of(drawn).all("table") if "Attention inside" in text)
+    assert attention.endswith("Blind0------")
 
 
 def test_without_outlines_there_is_no_table_of_attention(drawn):
