@@ -22,7 +22,7 @@ Slices = Float[np.ndarray, "nodules rows columns"]
 Outlines = Bool[np.ndarray, "nodules rows columns"]
 
 NO_OUTLINES = "This collection has no outlines, so none is drawn and no share of attention is measured."
-NO_SHARES = "There are no outlines, or no map has any attention, so no share could be measured."
+NO_SHARES = "This collection has no outlines, or no map has any attention, so no share of attention is measured."
 
 
 def clouds(
