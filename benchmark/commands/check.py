@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import methods
-from benchmark import references
+from benchmark import archive, references
 from benchmark.check import golden, report
 from benchmark.check.equivalence import agreements, load_margins
 from benchmark.check.measured import Measured, read
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="rows or datasets that the accepted numbers have and the run lacks are a regression",
     )
+    either.add_argument("--pack", type=path_of, metavar="FILE.tar.xz", help="write the run's records into one file")
     parser.add_argument(
         "--results", type=path_of, default=RESULTS, metavar="FOLDER", help="holds golden/, published/ and margins.toml"
     )
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def check() -> int:
         options = parser.parse_args(argv)
         try:
+            if options.pack is not None:
+                number = archive.pack(options.run, options.pack)
+                say(consoles(report.WIDTH)[0], f"Packed {number} records: {options.pack}")
+                return 0
             run = read(options.run)
             _warn(run)
             path = options.results / "golden" / f"{run.name}.toml"
