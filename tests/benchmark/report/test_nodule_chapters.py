@@ -144,3 +144,12 @@ def test_the_figure_of_ranks_has_the_critical_difference_of_these_folds(run):
     figure = figures.rank_figure(table, section, "a tag")
     scores = np.array([cells(line, section)["accuracy"].folds for line in table.lines if line.is_trained])
     assert f"Ranks less than {ranking(scores.T, 0.25).critical_difference:.1f} apart" in figure.caption
+
+
+def test_the_plan_goes_by_the_spread_of_all_rows_and_the_size_of_their_folds(run):
+    table, section = run.tables["table1"], run.first_sections[0]
+    base, *others = [cells(line, section)["accuracy"] for line in table.lines if line.is_trained]
+    seed_std = float(np.sqrt(np.mean([one.seed_std**2 + base.seed_std**2 for one in others])))
+    spread = Spread.of(np.array([one.folds - base.folds for one in others]), 0.25, seed_std, 2)
+    (points,) = [part for part in pooled.chapter(run).parts if isinstance(part, Points)][:1]
+    assert points.sentences == tuple(pooled.needs(spread, 5, 2, 2))
