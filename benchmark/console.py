@@ -9,11 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark.against_base import COMPARISON, differences
 from benchmark.contracts import Preparation, Row
 from benchmark.footnotes import footnotes
 from benchmark.records import FitSpec, Found
 from benchmark.screen import fitting, say, show
-from benchmark.tables import COMPARISON, Block, Table, differences, grid
+from benchmark.tables import Block, Table, grid
 from benchmark.timings import Timings
 
 _LEFT: "Style" = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 0)}

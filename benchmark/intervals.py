@@ -37,10 +37,13 @@ class Interval:
 
         >>> Interval(0.496, 0.4801, 0.5123).text(".1f", 100)
         '49.6 (48.0 to 51.2)'
+        >>> Interval(0.1, -0.004, 0.2).text(".1f")
+        '0.1 (0.0 to 0.2)'
         >>> Interval(0.5, math.nan, math.nan).text(), Interval(math.nan, math.nan, math.nan).text()
         ('0.50 (-)', '-')
         """
         if math.isnan(self.value):
             return "-"
-        between = "-" if math.isnan(self.low) else f"{times * self.low:{form}} to {times * self.high:{form}}"
-        return f"{times * self.value:{form}} ({between})"
+        unsigned = form.replace(".", "z.", 1)  # no minus before a zero
+        value, low, high = (f"{times * number:{unsigned}}" for number in (self.value, self.low, self.high))
+        return f"{value} ({'-' if math.isnan(self.low) else f'{low} to {high}'})"

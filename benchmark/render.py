@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from benchmark.against_base import COMPARISON, differences
 from benchmark.footnotes import footnotes
-from benchmark.tables import COMPARISON, Table, cells, differences, grid
+from benchmark.tables import Table, cells, grid
 
 _RIGHT = ("left", "right", "right", "right")
 

@@ -5,16 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
 from benchmark.contracts import Protocol, Row
 from benchmark.records import FitRecord, Found
 from benchmark.scores import Score, Section, metric_title, scores_of, sections_of, share_tested
-from benchmark.statistics import corrected_t_test, holm, smallest_detectable_difference
 
-COMPARISON = ("Method", "Difference", "Smallest detectable", "p (Holm)")
 LAYOUT = (("table1", "Table 1", ("A",)), ("table2", "Table 2", ("B", "C")))
-_ALPHA = 0.05
 ABLATION_TITLE = "Table 3: losses of CLIP-Lung (cross-entropy is in every row)"
 
 
@@ -182,34 +177,12 @@ def grid(table: Table, block: Block, bold: tuple[str, str]) -> list[list[str]]:
     return body
 
 
-def differences(table: Table, section: Section) -> list[list[str]]:
-    """Compare every trained row's accuracy with the first row's, fold by fold.
+def fold_ratio(table: Table, section: Section) -> float:
+    """Return the size of a section's test fold over that of its training set, for Nadeau and Bengio's correction.
 
-    Returns:
-        Lists of title, mean difference in points, smallest detectable difference, and the p-value of the corrected
-        resampled t-test, Holm-adjusted over the rows. Both speak of one test: the detectable difference is what
-        these folds need in Holm's first step, which tests at 0.05 / rows, so that the row of the smallest p-value
-        is below 0.05 just where its difference passes its detectable one.
+    Zero for a single fold, in which nothing can be compared.
     """
-    trained = [line for line in table.lines if line.is_trained]
-    base = _accuracy(trained[0], section) if trained else {}
-    compared = []
-    for line in trained[1:]:
-        reached = _accuracy(line, section)
-        common = sorted(reached.keys() & base.keys())
-        if len(common) > 1:
-            compared.append((line.title, np.array([reached[fold] - base[fold] for fold in common])))
     of_set = [line.records.get(section.protocol.label_set, ()) for line in table.lines]
-    ratio = share_tested([record for records in of_set for record in records], section) / (table.folds - 1)
-    adjusted = holm([corrected_t_test(delta, ratio) for _, delta in compared])
-    least = [smallest_detectable_difference(delta, ratio, _ALPHA / len(compared)) for _, delta in compared]
-    return [
-        [title, f"{100 * delta.mean():+.1f}", f"{100 * needed:.1f}", f"{p:.3f}"]
-        for (title, delta), needed, p in zip(compared, least, adjusted, strict=True)
-    ]
-
-
-def _accuracy(line: Line, section: Section) -> dict[int, float]:
-    """Return a line's accuracy by fold."""
-    score = cells(line, section).get("accuracy")
-    return dict(zip(score.numbers, score.folds.tolist(), strict=True)) if score else {}
+    if table.folds < 2:
+        return 0.0
+    return share_tested([record for records in of_set for record in records], section) / (table.folds - 1)

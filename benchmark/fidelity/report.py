@@ -10,7 +10,8 @@ from rich.table import Table
 
 from benchmark.console import Style
 from benchmark.fidelity.slices import Slices
-from benchmark.fidelity.statistics import QUANTILES, Figure, regions, spectrum
+from benchmark.fidelity.statistics import QUANTILES, regions, spectrum
+from benchmark.intervals import Interval
 from benchmark.screen import show
 
 WIDTH = 100
@@ -38,18 +39,18 @@ def print_spectra(out: Console, powers: Mapping[str, Float[np.ndarray, " frequen
     show(out, table)
 
 
-def print_crossed(out: Console, title: str, accuracy: Mapping[tuple[str, str], Figure], lost: Figure) -> None:
+def print_crossed(out: Console, title: str, accuracy: Mapping[tuple[str, str], Interval], lost: Interval) -> None:
     """Print the accuracy by what was trained on and what was tested on, in percent, and what the phantom costs."""
     table = _table(f"{title}: accuracy in percent", "Trained on", "Tested on", "Accuracy")
     for (trained, tested), figure in accuracy.items():
-        table.add_row(trained, tested, figure.text(1))
+        table.add_row(trained, tested, figure.text(".1f"))
     show(out, table)
-    out.print(f"On real slices, training on real ones gains {lost.text(1)} points over training on phantom ones.\n")
+    out.print(f"On real slices, training on real ones gains {lost.text('.1f')} points over training on phantom ones.\n")
 
 
-def print_told_apart(out: Console, area: Figure) -> None:
+def print_told_apart(out: Console, area: Interval) -> None:
     """Print how well the two kinds are told apart."""
-    out.print(f"Real and phantom slices told apart: AUC {area.text(3)}; 0.5 would be not at all.")
+    out.print(f"Real and phantom slices told apart: AUC {area.text('.3f')}; 0.5 would be not at all.")
 
 
 def _table(title: str, *headings: str) -> Table:

@@ -1,33 +1,16 @@
 """Statistics of slices: quantiles, power spectra, and intervals that know that nodules share patients."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+from benchmark.intervals import Interval
 
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 RESAMPLES = 1000
 
 Slices = Shaped[np.ndarray, "nodules rows columns"]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A measured figure with its 95 % interval under resampling of patients."""
-
-    value: float
-    low: float
-    high: float
-
-    def text(self, digits: int) -> str:
-        """Return it as printed.
-
-        >>> Figure(1.26, -0.5, 2.0).text(1)
-        '1.3 (-0.5 to 2.0)'
-        """
-        value, low, high = (round(x, digits) + 0.0 for x in (self.value, self.low, self.high))  # no minus before a zero
-        return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def regions(hu: Slices) -> dict[str, Shaped[np.ndarray, " pixels"]]:
@@ -61,7 +44,7 @@ def figure(
     value: Callable[[Int[np.ndarray, " nodules"]], float],
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Figure:
+) -> Interval:
     """Return a figure with its 95 % percentile interval.
 
     Args:
@@ -75,4 +58,4 @@ def figure(
     rows = [np.flatnonzero(number == patient) for patient in range(number.max() + 1)]
     drawn = (np.concatenate([rows[i] for i in random.integers(len(rows), size=len(rows))]) for _ in range(resamples))
     low, high = np.nanquantile([value(sample) for sample in drawn], [0.025, 0.975])
-    return Figure(float(value(np.arange(len(number)))), float(low), float(high))
+    return Interval(float(value(np.arange(len(number)))), float(low), float(high))

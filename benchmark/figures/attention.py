@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from benchmark.fidelity.statistics import Figure, figure
+from benchmark.fidelity.statistics import figure
 from benchmark.figures.gradcam import upsampled
+from benchmark.intervals import Interval
 
 Outlines = Bool[np.ndarray, "nodules rows columns"]
 Shares = Float[np.ndarray, " nodules"]
@@ -55,12 +56,12 @@ class Means:
         left_out: How many are not, having no attention or no outline.
     """
 
-    inside: Figure
-    area: Figure
-    swapped: Figure
-    best: Figure
-    gain: Figure
-    own: Figure
+    inside: Interval
+    area: Interval
+    swapped: Interval
+    best: Interval
+    gain: Interval
+    own: Interval
     nodules: int
     left_out: int
 
@@ -114,7 +115,7 @@ def means(found: Attention, patient_ids: Sequence[str]) -> Means | None:
         return None
     patients = np.asarray(patient_ids)[known].tolist()
 
-    def over(values: Shares) -> Figure:
+    def over(values: Shares) -> Interval:
         return figure(patients, lambda rows: float(values[known][rows].mean()))
 
     return Means(

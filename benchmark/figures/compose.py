@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from benchmark.contracts import Cohort, InputError, Row, Task, TextTowerSpec
-from benchmark.fidelity.statistics import Figure
 from benchmark.figures import draw
 from benchmark.figures.attention import Means, attention, examples, means, projected
 from benchmark.figures.features import Spread, spread
@@ -21,6 +20,7 @@ from benchmark.figures.folder import Line
 from benchmark.figures.gradcam import last_map, maps_of, upsampled
 from benchmark.figures.page import Kind
 from benchmark.identity import Identity
+from benchmark.intervals import Interval
 from benchmark.prediction import rebuilt, usable
 from benchmark.records import FitRecord
 from benchmark.run import Run
@@ -184,7 +184,7 @@ def _file(name: str, drawn: Callable[[Kind], bytes]) -> tuple[str, bytes]:
 def _lines(fit: FitRecord, title: str, spread: Spread, over: Means | None) -> Iterator[Line]:
     """Return the numbers behind the figures, in one order."""
 
-    def line(share: str, value: Figure, nodules: int, left_out: int = 0) -> Line:
+    def line(share: str, value: Interval, nodules: int, left_out: int = 0) -> Line:
         numbers = value.value, value.low, value.high
         spec, weights = fit.spec, fit.metadata.weights
         fit_named = spec.label_set, spec.method, spec.fold, spec.seed, weights, title
@@ -193,4 +193,4 @@ def _lines(fit: FitRecord, title: str, spread: Spread, over: Means | None) -> It
     if over is not None:
         yield from (line(name, getattr(over, name), over.nodules, over.left_out) for name in _SHARES)
     yield line("alike", spread.alike, len(fit.labels))
-    yield line("alike_by_chance", Figure(*[spread.by_chance] * 3), len(fit.labels))
+    yield line("alike_by_chance", Interval(*[spread.by_chance] * 3), len(fit.labels))

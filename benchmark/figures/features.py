@@ -15,7 +15,8 @@ from scipy.spatial import cKDTree
 from threadpoolctl import threadpool_limits
 
 from benchmark.contracts import InputError
-from benchmark.fidelity.statistics import Figure, figure
+from benchmark.fidelity.statistics import figure
+from benchmark.intervals import Interval
 
 PERPLEXITY = 30.0  # van der Maaten and Hinton: 5 to 50; the default of scikit-learn
 FEWEST = 5
@@ -35,7 +36,7 @@ class Spread:
     """
 
     points: Float[np.ndarray, "nodules 2"]
-    alike: Figure
+    alike: Interval
     by_chance: float
 
 

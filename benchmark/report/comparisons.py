@@ -1,6 +1,6 @@
 """Every row's accuracy against the first, in points, with interval, smallest detectable difference and p."""
 
-from benchmark.report.compared import Compared, compare, points
+from benchmark.against_base import Compared, compare, points
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Cell, Chapter, Grid, Part, Prose
 from benchmark.scores import Section

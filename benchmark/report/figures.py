@@ -12,8 +12,8 @@ from benchmark.records import FitRecord
 from benchmark.report import svg
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Chapter, Figure, Heading, More, Part, Prose
-from benchmark.scores import Section, share_tested
-from benchmark.tables import Line, Table, cells
+from benchmark.scores import Section
+from benchmark.tables import Line, Table, cells, fold_ratio
 
 BINS = 10
 _ABOUT = (
@@ -44,9 +44,7 @@ def rank_figure(table: Table, section: Section, tag: str) -> Figure | None:
     whole = {title: score.folds for title, score in reached.items() if score and len(score.folds) == table.folds}
     if len(whole) < 2:
         return None
-    records = [record for line in table.lines for record in line.records.get(section.protocol.label_set, ())]
-    ratio = share_tested(records, section) / (table.folds - 1) if table.folds > 1 else 0.0
-    ranked = ranking(np.array(list(whole.values())).T, ratio)
+    ranked = ranking(np.array(list(whole.values())).T, fold_ratio(table, section))
     rows = sorted(zip(whole, ranked.mean_ranks.tolist(), strict=True), key=lambda pair: pair[1])
     caption = (
         f"{section.title}: mean rank by accuracy over {table.folds} folds, 1 is the best ({tag}). Ranks less than "

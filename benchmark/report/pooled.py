@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from benchmark.against_base import ALPHA, points
 from benchmark.bootstrap import PairedBootstrap, paired_bootstrap
 from benchmark.estimates import decisions
 from benchmark.planning import Spread
-from benchmark.report.compared import ALPHA
 from benchmark.report.gather import Gathered
 from benchmark.report.judged import judged
 from benchmark.report.parts import Cell, Chapter, Grid, Heading, Part, Points, Prose
-from benchmark.scores import Section, share_tested
+from benchmark.scores import Section
 from benchmark.statistics import holm
-from benchmark.tables import Line, Table, cells
+from benchmark.tables import Line, Table, cells, fold_ratio
 
 WANTED = 0.02
 _ABOUT = (
@@ -69,7 +69,7 @@ def _compared(run: Gathered, table: Table, section: Section) -> Iterator[Grid]:
     base, found = compared(run, table, section)
     body = []
     for line, one, p in found:
-        shown = [Cell(f"{100 * number:+.1f}", number) for number in (one.difference, one.low, one.high)]
+        shown = [Cell(points(100 * number), number) for number in (one.difference, one.low, one.high)]
         needed = Cell(f"{100 * one.smallest_detectable:.1f}", one.smallest_detectable)
         body.append((Cell(line.title, is_best=p < ALPHA), *shown, needed, Cell(f"{p:.3f}", p)))
     if base and body:
@@ -84,18 +84,18 @@ def _plan(table: Table, section: Section) -> Iterator[Points]:
     whole = [score for score in scores if len(score.folds) == table.folds]
     if len(whole) < 2 or table.folds < 2 or whole[0] is not scores[0]:
         return
-    records = [record for line in table.lines for record in line.records.get(section.protocol.label_set, ())]
-    ratio = share_tested(records, section) / (table.folds - 1)
     base, *others = whole
     seeds = min(score.seeds for score in whole)
     seed_std = 0.0 if seeds < 2 else float(np.sqrt(np.mean([one.seed_std**2 + base.seed_std**2 for one in others])))
-    spread = Spread.of(np.array([score.folds - base.folds for score in others]), ratio, seed_std, seeds)
+    spread = Spread.of(
+        np.array([score.folds - base.folds for score in others]), fold_ratio(table, section), seed_std, seeds
+    )
     yield Points(tuple(needs(spread, table.folds, seeds, len(others))))
 
 
 def needs(spread: Spread, folds: int, seeds: int, rows: int) -> Iterator[str]:
     """Say what a wanted difference takes: for one row alone, and after Holm over all."""
-    points = f"{100 * WANTED:g} points"
+    wanted = f"{100 * WANTED:g} points"
     for alpha, of in (
         (ALPHA, "one row alone"),
         *([(ALPHA / rows, f"Holm's first step over {rows} rows")] * (rows > 1)),
@@ -104,4 +104,4 @@ def needs(spread: Spread, folds: int, seeds: int, rows: int) -> Iterator[str]:
         ever = 100 * spread.smallest_ever(alpha)
         takes = "no number of repeats suffices" if repeats is None else f"repeats of the {folds} folds: {repeats}"
         some = f"{seeds} seed{'s' * (seeds > 1)}"
-        yield f"{points}, {of}, {some}: {takes}; below {ever:.1f} points no number of folds and seeds would do."
+        yield f"{wanted}, {of}, {some}: {takes}; below {ever:.1f} points no number of folds and seeds would do."

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from benchmark.against_base import Compared, compare, points
 from benchmark.report import limits
-from benchmark.report.compared import Compared, compare, points
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Chapter, Heading, More, Part, Points, Prose
 from benchmark.scores import Section

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark import tables
+from benchmark.against_base import COMPARISON, differences
 from benchmark.contracts import Row
 from benchmark.footnotes import footnotes, same_models
 from benchmark.records import FitRecord, FitSpec
@@ -15,7 +16,6 @@ from benchmark.render import csv_text, latex, markdown
 from benchmark.scores import Score, Section
 from benchmark.statistics import corrected_t_test, smallest_detectable_difference
 from benchmark.tables import (
-    COMPARISON,
     Line,
     Table,
     accuracy_table,
@@ -23,7 +23,6 @@ from benchmark.tables import (
     block_of,
     cells,
     comparison_table,
-    differences,
     grid,
     line_of,
     printed,

@@ -77,13 +77,13 @@ PLANTED = (
     ),
     Planted(
         "no Nadeau-Bengio correction in the tables",
-        "benchmark/tables.py",
+        "benchmark/against_base.py",
         "corrected_t_test(delta, ratio)",
         "corrected_t_test(delta, 0.0)",
         TABLES,
     ),
     Planted("no Holm", "benchmark/statistics.py", "min(1.0, (len(known) - rank) * p)", "p", STATISTICS),
-    Planted("no Holm in the tables", "benchmark/tables.py", "holm([corrected", "list([corrected", TABLES),
+    Planted("no Holm in the tables", "benchmark/against_base.py", "holm([corrected", "list([corrected", TABLES),
     Planted(
         "the recipe is not in the identity",
         "benchmark/identity.py",

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.figure import Figure
 
-from benchmark.fidelity.statistics import Figure
 from benchmark.figures import draw, page
 from benchmark.figures.attention import Means
 from benchmark.figures.features import Spread
+from benchmark.intervals import Interval
 from fakes import make_cohort
 
 NOTE = "Phantom: not CT. Text tower: random weights."
 NAMES = ("benign", "unsure", "malignant")
 WILD = "<script>$\\frac{$</b> & " + "300 letters " * 25
-MEANS = Means(*(Figure(v, v - 0.05, v + 0.05) for v in (0.4, 0.2, 0.35, 0.6, 0.2, 0.05)), nodules=12, left_out=3)
+MEANS = Means(*(Interval(v, v - 0.05, v + 0.05) for v in (0.4, 0.2, 0.35, 0.6, 0.2, 0.05)), nodules=12, left_out=3)
 
 
 def words(svg: bytes) -> str:
@@ -31,7 +31,7 @@ def clouds(
     title: str = "CLIP", scores: float = 2.5, kind: draw.Kind = "svg", classes: tuple[str, ...] = NAMES
 ) -> bytes:
     random = np.random.default_rng(0)
-    one = Spread(random.standard_normal((9, 2)), Figure(0.41, 0.3, 0.5), 0.36)
+    one = Spread(random.standard_normal((9, 2)), Interval(0.41, 0.3, 0.5), 0.36)
     labels = np.arange(9) % len(classes)
     return draw.clouds({title: one}, labels, np.full(9, scores), classes, NOTE, kind)
 
@@ -109,7 +109,7 @@ def drawn(monkeypatch):
     """Return what a figure draws, before it is a file."""
 
     def put(draws, **given) -> list[Axes]:
-        made = MatplotlibFigure()
+        made = Figure()
         monkeypatch.setattr(draw, "page", lambda *said: said[-1](made) or b"")
         draws(**given)
         return made.axes
@@ -133,7 +133,7 @@ def test_the_dot_stands_at_the_share_and_its_line_at_the_interval(drawn) -> None
 def test_points_bear_their_class_above_and_their_score_below(drawn) -> None:
     points, labels = np.arange(14.0).reshape(7, 2), np.array([0, 1, 2, 2, 1, 0, 0])
     scores = np.array([1, 2, 5, 4, np.nan, 2, 1])
-    spreads = {"CLIP": Spread(points, Figure(0.4, 0.3, 0.5), 0.36)}
+    spreads = {"CLIP": Spread(points, Interval(0.4, 0.3, 0.5), 0.36)}
     above, below, _ = drawn(
         draw.clouds, spreads=spreads, labels=labels, malignancy=scores, class_names=NAMES, note=NOTE
     )

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from benchmark.against_base import Compared, compare, differences
 from benchmark.contracts import Row
 from benchmark.records import FitRecord, FitSpec
-from benchmark.report.compared import Compared, compare
 from benchmark.report.verdict import in_short, sentence
 from benchmark.scores import Section
-from benchmark.tables import Line, Table, block_of, differences
+from benchmark.tables import Line, Table, block_of
 from fakes import B, Linear, record
 
 RESTRICTED = Section(B, "restricted")
@@ -39,7 +39,7 @@ def test_a_sentence_has_the_numbers_of_the_corrected_test():
     # Differences of 10, 20, 10, 10, 10 points: mean 12, deviation 4.472, standard error sqrt(1/5 + 1/4) of it = 3,
     # t = 4 on four degrees of freedom (p 0.0161), half an interval 2.7764 * 3 = 8.33.
     (one,), _ = compare(table(BASE, line("nsb", [2, 4, 4, 5, 6])), RESTRICTED)
-    assert (one.mean, one.half, one.p) == pytest.approx((12.0, 8.329, 0.01613), abs=1e-3)
+    assert (one.mean, *one.interval, one.p) == pytest.approx((12.0, 12 - 8.329, 12 + 8.329, 0.01613), abs=1e-3)
     assert sentence(one, "CE", "LIDC-B") == (
         "NSB is better than CE on LIDC-B: +12.0 points, 95 % interval +3.7 to +20.3, smallest difference that could "
         "have shown 8.3, p = 0.016 (Holm)."
@@ -79,7 +79,7 @@ def test_a_row_without_two_folds_is_left_out_and_named():
 
 
 def of(mean: float, p: float) -> Compared:
-    return Compared(BASE, mean, 1.0, 1.0, p, 5, True)
+    return Compared(BASE, mean, (mean - 1, mean + 1), 1.0, p, 5, True)
 
 
 def test_rows_are_counted_in_the_short_sentence():

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.scores import Section, share_tested
-from benchmark.statistics import corrected_t_test, holm, smallest_detectable_difference
-from benchmark.tables import Line, Table, cells
+from benchmark.scores import Section
+from benchmark.statistics import corrected_interval, corrected_t_test, holm, smallest_detectable_difference
+from benchmark.tables import Line, Table, cells, fold_ratio
 
 ALPHA = 0.05
+COMPARISON = ("Method", "Difference", "Smallest detectable", "p (Holm)")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Compared:
     Attributes:
         line: The row.
         mean: Over the folds that both have.
-        half: Half of the 95 % interval.
+        interval: 95 %, of this row alone.
         needed: The smallest difference that could have shown, in Holm's first step over all rows.
         p: Adjusted by Holm over all rows.
         folds: How many folds both have.
@@ -31,16 +32,11 @@ class Compared:
 
     line: Line
     mean: float
-    half: float
+    interval: tuple[float, float]
     needed: float
     p: float
     folds: int
     complete: bool
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval, of this row alone."""
-        return self.mean - self.half, self.mean + self.half
 
     @property
     def differs(self) -> bool:
@@ -67,14 +63,13 @@ def compare(table: Table, section: Section) -> tuple[list[Compared], list[Line]]
             deltas.append((line, 100 * np.array([reached[fold] - base[fold] for fold in common])))
         else:
             left.append(line)
-    of_set = [record for line in table.lines for record in line.records.get(section.protocol.label_set, ())]
-    ratio = share_tested(of_set, section) / (table.folds - 1)
+    ratio = fold_ratio(table, section)
     adjusted = holm([corrected_t_test(delta, ratio) for _, delta in deltas])
     made = [
         Compared(
             line=line,
             mean=float(delta.mean()),
-            half=smallest_detectable_difference(delta, ratio, ALPHA),
+            interval=corrected_interval(delta, ratio, ALPHA),
             needed=smallest_detectable_difference(delta, ratio, ALPHA / len(deltas)),
             p=p,
             folds=len(delta),
@@ -83,6 +78,18 @@ def compare(table: Table, section: Section) -> tuple[list[Compared], list[Line]]
         for (line, delta), p in zip(deltas, adjusted, strict=True)
     ]
     return made, left
+
+
+def differences(table: Table, section: Section) -> list[list[str]]:
+    """Return `compare` in print, a line a row under `COMPARISON`.
+
+    Smallest detectable difference and p-value speak of one test: the first is what these folds need in Holm's first
+    step, which tests at 0.05 / rows, so that the row of the smallest p-value is below 0.05 just where its difference
+    passes its detectable one.
+    """
+    return [
+        [one.line.title, points(one.mean), f"{one.needed:.1f}", f"{one.p:.3f}"] for one in compare(table, section)[0]
+    ]
 
 
 def points(value: float) -> str:
