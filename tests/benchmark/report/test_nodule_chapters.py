@@ -153,3 +153,11 @@ def test_the_plan_goes_by_the_spread_of_all_rows_and_the_size_of_their_folds(run
     spread = Spread.of(np.array([one.folds - base.folds for one in others]), 0.25, seed_std, 2)
     (points,) = [part for part in pooled.chapter(run).parts if isinstance(part, Points)][:1]
     assert points.sentences == tuple(pooled.needs(spread, 5, 2, 2))
+
+
+def test_a_damaged_cohort_csv_is_named_without_the_folder_that_it_lies_in(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "cohort.csv").write_text("nodule_id\n")
+    found = gather(copy, KNOWN)
+    assert found.faults["cohort.csv"].startswith("cohort.csv is damaged") and found.nodules is None
+    assert str(tmp_path) not in page.page(found)
