@@ -61,6 +61,12 @@ def test_a_weight_counts_as_so_many_nodules(section, seed, digits, decoder):
             assert found[name] == pytest.approx(expected[name], abs=1e-9, nan_ok=True), name
 
 
+def test_samples_that_draw_every_nodule_once_leave_the_calibration_error_no_width():
+    made = make_predictions([0, 2, 2, 2], [[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]])
+    found = estimates(made, Section(A, "open"), np.ones((4, 4)))["ece"]
+    assert (found.value, found.low, found.high) == pytest.approx([(3 * 0.2 + 0.7) / 4] * 3)
+
+
 def test_by_hand():
     """Four nodules, decided 0, 2, 1, 2 (one wrong by a rank).
 
