@@ -7,6 +7,7 @@ at 95 % for each row by itself. Whether a row differs is Holm's to say, over all
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from benchmark.scores import Section
 from benchmark.statistics import corrected_interval, corrected_t_test, holm, smallest_detectable_difference
@@ -53,14 +54,12 @@ def compare(table: Table, section: Section) -> tuple[list[Compared], list[Line]]
         Those that can be compared, and the others.
     """
     trained = [line for line in table.lines if line.is_trained]
-    base = _by_fold(trained[0], section) if trained else {}
     deltas: list[tuple[Line, np.ndarray]] = []
     left: list[Line] = []
     for line in trained[1:]:
-        reached = _by_fold(line, section)
-        common = sorted(reached.keys() & base.keys())
-        if len(common) > 1:
-            deltas.append((line, 100 * np.array([reached[fold] - base[fold] for fold in common])))
+        delta = in_common(line, trained[0], section)
+        if len(delta) > 1:
+            deltas.append((line, delta))
         else:
             left.append(line)
     ratio = fold_ratio(table, section)
@@ -78,6 +77,12 @@ def compare(table: Table, section: Section) -> tuple[list[Compared], list[Line]]
         for (line, delta), p in zip(deltas, adjusted, strict=True)
     ]
     return made, left
+
+
+def in_common(line: Line, base: Line, section: Section) -> Float[np.ndarray, " folds"]:
+    """Return by how many points a row's accuracy is above another's, for each fold that both have, ascending."""
+    ours, theirs = _by_fold(line, section), _by_fold(base, section)
+    return 100 * np.array([ours[fold] - theirs[fold] for fold in sorted(ours.keys() & theirs.keys())])
 
 
 def differences(table: Table, section: Section) -> list[list[str]]:

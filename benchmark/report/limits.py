@@ -16,6 +16,10 @@ from benchmark.report.parts import Cell, Chapter, Grid, Heading, Part, Points, P
 
 REPLICATES = 1000
 _FLAG = "is_from_initial"
+_LEFT_OUT = (
+    "What it changes for a row to leave such ratings out in marked scans stands under What a setting changes, where a "
+    "run has such a row (--methods all)."
+)
 _ABOUT = (
     "Each reader of a nodule with three or more is judged as a model is, by the class of the mean of the others. Rows "
     "are scored on the same reads. Intervals are 95 % over patients drawn anew."
@@ -50,7 +54,7 @@ def chapter(run: Gathered) -> Chapter:
         flagged = np.array(table.strata[_FLAG]) == "yes"
         found = fault.correlations(table.ratings, table.malignancy, flagged, table.attribute_names, weights)
         caption = "Correlation of each mean rating with mean malignancy, in scans of the first release and elsewhere"
-        parts += [Heading("Ratings at fault"), _grid(caption, fault.table(found)), Points(fault.CAVEATS)]
+        parts += [Heading("Ratings at fault"), _grid(caption, fault.table(found)), Points((*fault.CAVEATS, _LEFT_OUT))]
     return Chapter("limits", "What the labels allow", tuple(parts))
 
 

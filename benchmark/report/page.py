@@ -25,6 +25,7 @@ from benchmark.report import (
     quality,
     repeat,
     results,
+    variants,
     verdict,
 )
 from benchmark.report.gather import Gathered, Known, gather, hashes
@@ -38,6 +39,7 @@ CHAPTERS: tuple[Callable[[Gathered], Chapter], ...] = (
     results.chapter,
     comparisons.chapter,
     pooled.chapter,
+    variants.chapter,
     quality.chapter,
     limits.chapter,
     figures.chapter,

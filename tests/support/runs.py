@@ -51,6 +51,29 @@ def write_run(
     return run
 
 
+READERS = {"three": ("1|2|2", "3|3|2", "5|4|3"), "two": ("1|2|2", "5|4|4")}
+
+
+def write_whole_run(folder: Path, rows: Mapping[str, float], tested: int) -> Path:
+    """Write a run whose records and cohort.csv speak of the same nodules, those of each fold and label set its own."""
+    run = write_run(folder, rows, seeds=2, tested=tested, nodules=2 * 5 * tested)
+    lines = {}
+    for spec in run.specs():
+        found = run.read(spec)
+        ids = tuple(f"{spec.label_set}-{spec.fold}-{i}" for i in range(tested))
+        run.write(replace(found, nodule_ids=ids))
+        for number, (name, label) in enumerate(zip(ids, found.labels.tolist(), strict=True)):
+            scores = READERS[spec.label_set][label]
+            mean = np.mean([float(one) for one in scores.split("|")])
+            both = [label, ""] if spec.label_set == "three" else ["", label]
+            cells = [name, "s", f"p{spec.fold}-{number // 3}", 3, scores, mean, 8.0, 1.25, *both, spec.fold, ""]
+            lines[name] = ",".join(map(str, cells))
+    names = "nodule_id,scan_id,patient_id,n_readers,malignancy_scores,malignancy_mean,diameter_mm,slice_thickness_mm"
+    text = "\n".join([f"{names},label_three,label_two,fold,untrusted", *lines.values()]) + "\n"
+    (folder / "cohort.csv").write_text(text)
+    return folder
+
+
 SECTIONS = {"A-open": 530, "B-restricted": 325, "B-open": 325, "C-open": 325}
 METRICS = ("accuracy", "recall_benign", "f1_benign", "recall_malignant", "f1_malignant", "macro_f1")
 

@@ -25,37 +25,16 @@ from benchmark.run import Run
 from benchmark.tables import cells
 from datasets.protocols import LABEL_RULES, classify
 from pages import Page
-from runs import write_run
+from runs import write_whole_run
 
 KNOWN = Known.of(methods.ROWS | references.ROWS, LABEL_RULES, datasets.SOURCES, classify)
 TESTED = 60
-SCORES = {"three": ("1|2|2", "3|3|2", "5|4|3"), "two": ("1|2|2", "5|4|4")}
-
-
-def write_whole_run(folder: Path) -> Path:
-    """Write a run whose records and cohort.csv speak of the same nodules, those of each fold and label set its own."""
-    rows = {"ce": 0.55, "poisson": 0.5, "clip_lung": 0.8, "majority": 0.4}
-    run = write_run(folder, rows, seeds=2, tested=TESTED, nodules=2 * 5 * TESTED)
-    lines = {}
-    for spec in run.specs():
-        found = run.read(spec)
-        ids = tuple(f"{spec.label_set}-{spec.fold}-{i}" for i in range(TESTED))
-        run.write(replace(found, nodule_ids=ids))
-        for number, (name, label) in enumerate(zip(ids, found.labels.tolist(), strict=True)):
-            scores = SCORES[spec.label_set][label]
-            mean = np.mean([float(one) for one in scores.split("|")])
-            both = [label, ""] if spec.label_set == "three" else ["", label]
-            cells = [name, "s", f"p{spec.fold}-{number // 3}", 3, scores, mean, 8.0, 1.25, *both, spec.fold, ""]
-            lines[name] = ",".join(map(str, cells))
-    names = "nodule_id,scan_id,patient_id,n_readers,malignancy_scores,malignancy_mean,diameter_mm,slice_thickness_mm"
-    text = "\n".join([f"{names},label_three,label_two,fold,untrusted", *lines.values()]) + "\n"
-    (folder / "cohort.csv").write_text(text)
-    return folder
+ROWS = {"ce": 0.55, "poisson": 0.5, "clip_lung": 0.8, "majority": 0.4}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return write_whole_run(tmp_path_factory.mktemp("nodules") / "run")
+    return write_whole_run(tmp_path_factory.mktemp("nodules") / "run", ROWS, TESTED)
 
 
 @pytest.fixture(scope="module")
