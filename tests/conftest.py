@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--large-cohort", action="store_true", help="read 100,000 nodules from a sparse file, not 1,500 (a minute)"
     )
+    parser.addoption(
+        "--each-surrounding", action="store_true", help="take each unusual surrounding alone, not several at a time"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
