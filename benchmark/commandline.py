@@ -1,9 +1,10 @@
 """The command line's grammar; names are checked afterwards, against the registries."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from benchmark.contracts import InputError
 from benchmark.places import expanded
@@ -11,6 +12,13 @@ from benchmark.places import expanded
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one sentence."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse; `--name=--` names no value, for which older versions of argparse would give an empty list."""
+        words = sys.argv[1:] if args is None else list(args)
+        if empty := [word for word in words if word.startswith("--") and word.endswith("=--")]:
+            self.error(f"argument {empty[0].removesuffix('=--')}: expected one argument")
+        return super().parse_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Hand the message on as bad input."""

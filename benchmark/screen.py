@@ -113,11 +113,11 @@ def guarded(name: str, run: Callable[[], int]) -> int:
     try:
         return run()
     except InputError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {in_one_line(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         place, why = error.filename or "a file", error.strerror or error
-        print(f"{name}: {place}: {why}; see to it, or give another --out", file=sys.stderr)
+        print(in_one_line(f"{name}: {place}: {why}; see to it, or give another --out"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{name}: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
@@ -126,6 +126,15 @@ def guarded(name: str, run: Callable[[], int]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = streams
+
+
+def in_one_line(text: str) -> str:
+    """Return a text whose line breaks and control characters, as in a file's name, stand there as escapes.
+
+    >>> in_one_line("no file a\\nb")
+    'no file a\\\\nb'
+    """
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def consoles(piped_width: int = _PIPED_WIDTH) -> tuple[Console, Console]:

@@ -18,6 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--large-cohort", action="store_true", help="read 100,000 nodules from a sparse file, not 1,500 (a minute)"
     )
     parser.addoption(
+        "--many-command-lines", action="store_true", help="generate 3,000 command lines and presets, not 400"
+    )
+    parser.addoption(
         "--each-surrounding", action="store_true", help="take each unusual surrounding alone, not several at a time"
     )
 
