@@ -129,10 +129,10 @@ def guarded(name: str, run: Callable[[], int]) -> int:
 
 
 def in_one_line(text: str) -> str:
-    """Return a text whose line breaks and control characters, as in a file's name, stand there as escapes.
+    r"""Return a text whose line breaks and control characters, as in a file's name, stand there as escapes.
 
-    >>> in_one_line("no file a\\nb")
-    'no file a\\\\nb'
+    >>> print(in_one_line("no file" + chr(10) + "name"))
+    no file\nname
     """
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
