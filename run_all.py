@@ -10,18 +10,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process: faster un
 import argparse
 import shlex
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 
 import datasets
 import methods
 from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, report, screen
+from benchmark.completion import Order, complete
+from benchmark.contracts import TextTowerSpec, TextWeights
 from benchmark.experiment import Experiment, done_fits, name_fits
-from benchmark.extras import Asked
+from benchmark.extras import PROBABILITIES, Asked
+from benchmark.habits import FOLDER
 from benchmark.identity import identity_of
 from benchmark.progress import progress
-from benchmark.runfile import RunMetadata
-from benchmark.tables import tables_of
+from benchmark.report.habits import sentences
 from benchmark.timings import Timings
 from datasets import cohort, folds, protocols, store
 from methods._describe import TOWERS, describe
@@ -48,51 +51,49 @@ def run(args: argparse.Namespace, command: str) -> int:
         source = (store.open_once(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
     times = Timings(places.work_folder(args.work), device, (name, preset), (source, rule, str(args.cohort)), workers)
     folder = args.out or times.work / "runs" / origin.folder_name(name, source, rule, settings)
+    folders = [folder, folder / FOLDER] if args.habits else [folder]
+    leave = Asked.of(args)
+    leave.extras((), rows, preset)  # what cannot be had is refused before anything is prepared
     if args.dry_run:
         specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
         asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
-        done = done_fits(folder, specs, rows, preset, asked_for)
-        kept = Asked.of(args).plan(specs, rows, preset)
-        console.print_plan(out, specs, done, rows, f"{workers} on {device}", folder, times, kept)
+        done = {place: done_fits(place, specs, rows, preset, asked_for) for place in folders}
+        console.print_plan(out, specs, done, rows, f"{workers} on {device}", times, leave.plan(specs, rows, preset))
         return 0
-    ahead.look(folder, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
+    for place in folders:
+        ahead.look(place, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
     file = args.cohort.resolve() if args.cohort else prepare(args, preset.nodules, workers, err)
     nodules = store.open_once(file)
     chosen = protocols.protocols_of(nodules, asked, rule)
-    fold_of = folds.assign_cohort(nodules, {p.label_set for p in chosen}, rule, preset.folds)
-    this = Experiment(
-        folder=folder,
-        identity=identity_of(nodules, fold_of, rule, name, preset, settings),
-        rows=rows,
-        data=folds.fold_data(file, protocols.LABEL_SETS, rule, fold_of),
-        specs=name_fits(chosen, rows, preset.folds, args.seeds),
-        preset=preset,
-        device=device,
-        plugins=files,
-        asked=Asked.of(args),
-    )
-    found, unusable = this.read()
-    missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
-    this = this.with_tower(missing, lambda tower: load_text_tower(tower).weights)
-    if missing:
-        this.check_settings()
-        this.run.start(command, RunMetadata.now(device, nodules.provenance), chosen, this.text_weights)
-        console.print_warnings(err, this.set_aside(unusable))
-        store.write_csv(nodules, folder / "cohort.csv", rule, fold_of)
-        with progress(err, "Training", "fits", times.forecast(missing)) as advance:
-            this.train(missing, workers, args.scheduler, advance)
-        found, _ = this.read()
-        console.print_warnings(err, times.learn(found, () if args.scheduler else missing))
-    if None not in found.values():
-        this.run.finish(chosen, this.text_weights)
-    shown, everything, left_out = this.with_earlier(found, known)
-    console.print_warnings(err, [*left_out, *this.asked.lacking(found)])
-    rests_on = origin.Origin(nodules, this.identity, protocols.LABEL_RULES[rule], everything, shown, this.text_weights)
-    tables = tables_of(this.run.with_earlier(chosen), shown, everything, preset.folds)
-    origin.write_tables(folder, tables, rests_on)  # first: the screen may fail
-    report.write(folder, report.Known.of(known, protocols.LABEL_RULES, datasets.SOURCES, protocols.classify))
-    console.print_tables(out, rests_on.notes(), tables.values(), rests_on.tag())
-    return console.print_end(out, err, folder, found)
+    deals = zip(folders, (folds.assign_cohort, folds.assign_ignoring_patients), strict=False)
+    cuts = {place: deal(nodules, {p.label_set for p in chosen}, rule, preset.folds) for place, deal in deals}
+    note = protocols.LABEL_RULES[rule]
+    order = Order(command, nodules, chosen, note, known, load_tower, workers, args.scheduler, times, err)
+    made = {}
+    for place, fold_of in cuts.items():
+        this = Experiment(
+            folder=place,
+            identity=identity_of(nodules, fold_of, rule, name, preset, settings),
+            rows=rows,
+            data=folds.fold_data(file, protocols.LABEL_SETS, rule, fold_of),
+            specs=name_fits(chosen, rows, preset.folds, args.seeds),
+            preset=preset,
+            device=device,
+            plugins=files,
+            asked=leave if place == folder else PROBABILITIES,
+        )
+        made[place] = complete(this, order, partial(store.write_csv, nodules, rule=rule, fold_of=fold_of))
+    knows = report.Known.of(known, protocols.LABEL_RULES, datasets.SOURCES, protocols.classify)
+    report.write(folder, knows)
+    own = made[folder].origin
+    console.print_tables(out, own.notes(), made[folder].tables.values(), own.tag())
+    console.print_warnings(out, sentences(folder, knows) if args.habits else [])
+    return max(console.print_end(out, err, place, of.found) for place, of in made.items())
+
+
+def load_tower(spec: TextTowerSpec) -> TextWeights | None:
+    """Load a text tower, for the weights that a run notes."""
+    return load_text_tower(spec).weights
 
 
 def prepare(args: argparse.Namespace, sample: int | None, workers: int, err: Console) -> Path:

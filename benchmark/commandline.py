@@ -103,6 +103,8 @@ def parser() -> Parser:
         "--keep-weights", action="store_true", help="keep every fit's weights (default: where a run's are under 500 MB)"
     )
     add("--test-curve", action="store_true", help="note the test accuracy after each epoch, which chooses nothing")
+    habits = "measure two habits: the best epoch on the test fold, and (all fits once more) folds that ignore patients"
+    add("--habits", action="store_true", help=habits)
     add("--list", action="store_true", help="say what there is to choose from, and stop")
     add("--dry-run", action="store_true", help="say what would be done, and stop")
     return p

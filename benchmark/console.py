@@ -64,22 +64,35 @@ def print_choices(console: Console, choices: Sequence[tuple[str, str, str]]) -> 
 def print_plan(
     console: Console,
     specs: Sequence[FitSpec],
-    done: set[FitSpec],
+    done: Mapping[Path, set[FitSpec]],
     rows: Mapping[str, Row],
     means: str,
-    run: Path,
     times: Timings,
     weights: str,
 ) -> None:
-    """Print which fits there are, are done, would be made; what is known of the time; what is kept of weights."""
+    """Print which fits there are, are done, would be made; what is known of the time; what is kept of weights.
+
+    Args:
+        console: Where.
+        specs: The fits.
+        done: Those that a folder has: the run's, and that of the same fits on folds that ignore patients, if asked for.
+        rows: What they are made of.
+        means: What makes them, in words.
+        times: What is known of their time.
+        weights: What is kept, in words.
+    """
+    run, *ignoring = done
     table = rich.table.Table(*map(_folded, ("Row", "Classes", "Fits", "Done", "To do")), pad_edge=False)
     for method, label_set in dict.fromkeys((spec.method, spec.label_set) for spec in specs):
         fits = {spec for spec in specs if (spec.method, spec.label_set) == (method, label_set)}
-        counts = len(fits), len(fits & done), len(fits - done)
+        counts = len(fits), len(fits & done[run]), len(fits - done[run])
         table.add_row(escape(rows[method].title), label_set, *map(str, counts))
     show(console, table)
-    say(console, f"{len(set(specs) - done)} of {len(specs)} fits to do, workers: {means}, into {run}")
-    for sentence in times.sentences([spec for spec in specs if spec not in done]):
+    say(console, f"{len(set(specs) - done[run])} of {len(specs)} fits to do, workers: {means}, into {run}")
+    for folder in ignoring:
+        what = f"{len(set(specs) - done[folder])} of {len(specs)} fits to do on folds that ignore patients"
+        say(console, f"{what}, into {folder}; of these no weights are kept")
+    for sentence in times.sentences([spec for there in done.values() for spec in specs if spec not in there]):
         say(console, sentence)
     say(console, weights)
     say(console, "A dry run: nothing was prepared, trained or written.")

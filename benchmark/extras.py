@@ -40,15 +40,17 @@ class Asked:
     Attributes:
         keep_weights: However large they are.
         test_curve: Of every fit that is made.
+        limit: Bytes of a whole run's weights up to which they are kept unasked.
     """
 
     keep_weights: bool = False
     test_curve: bool = False
+    limit: int = LIMIT
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Asked":
-        """Return it."""
-        return cls(args.keep_weights, args.test_curve)
+        """Return it; what `--habits` measures takes the curve."""
+        return cls(args.keep_weights, args.test_curve or args.habits)
 
     def extras(self, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset) -> Extras:
         """Return what the fits of a run leave.
@@ -59,17 +61,19 @@ class Asked:
         recipe = preset.recipe
         if self.test_curve and recipe.ema:
             raise InputError(
-                f"--test-curve tests the weights after each epoch, and this recipe predicts with averaged ones "
-                f"(ema = {recipe.ema:g}): leave the option out, or set ema = 0"
+                f"--test-curve (part of --habits) tests the weights after each epoch, and this recipe predicts "
+                f"with averaged ones (ema = {recipe.ema:g}): leave the option out, or set ema = 0"
             )
-        return Extras(self.keep_weights or bytes_of(specs, rows, preset.encoder) <= LIMIT, self.test_curve)
+        return Extras(self.keep_weights or bytes_of(specs, rows, preset.encoder) <= self.limit, self.test_curve)
 
     def plan(self, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset) -> str:
         """Say what a run's weights take on disk and whether they are kept."""
         size = bytes_of(specs, rows, preset.encoder)
         takes = f"about {in_words(size)} of weights in all"
-        if size > LIMIT and not self.keep_weights:
-            return f"Weights of the last epoch: not kept, {takes}, over {in_words(LIMIT)}; --keep-weights keeps them"
+        if size > self.limit and not self.keep_weights:
+            return (
+                f"Weights of the last epoch: not kept, {takes}, over {in_words(self.limit)}; --keep-weights keeps them"
+            )
         return f"Weights of the last epoch: kept beside the records, {takes}"
 
     def lacking(self, found: Found) -> list[str]:
@@ -90,6 +94,8 @@ class Asked:
 
 
 NOTHING = Asked()
+PROBABILITIES = Asked(limit=0)
+"""Of fits that nobody will look into again."""
 
 
 def bytes_of(specs: Sequence[FitSpec], rows: Mapping[str, Row], encoder: EncoderSpec) -> int:

@@ -8,7 +8,7 @@ changed comment or docstring does not.
 import ast
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,8 @@ TRAINING = (
     *("contracts/methods.py", "contracts/tasks.py"),
 )
 ALWAYS = ("runner.py", "memory.py", "contracts/folds.py")
+SPLIT = "ignores patients "
+"""Stands before the hash of folds that put nodules of one patient on both sides."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Identity:
         nodules: Their number.
         label_rule: How a class is made from the malignancy scores.
         folds: Number of folds.
-        fold_assignment: Hash of which nodule is in which fold.
+        fold_assignment: Hash of which nodule is in which fold; a word stands before it where folds split patients.
         preset: Name of the preset, or of the user's file, and what the command line changed of its recipe.
         recipe: Optimiser settings.
         encoder: The image encoder.
@@ -63,6 +65,11 @@ class Identity:
     encoder: EncoderSpec
     text_tower: TextTowerSpec
     settings: dict[str, Json]
+
+    @property
+    def splits_patients(self) -> bool:
+        """Whether nodules of one patient are trained on and tested: its scores are then no result."""
+        return self.fold_assignment.startswith(SPLIT)
 
     def plain(self, weights: str = "") -> dict[str, Json]:
         """Return it as JSON has it, with the hash of the text tower's weights where a file gave them.
@@ -84,7 +91,8 @@ def identity_of(
     preset: Preset,
     settings: Mapping[str, Json],
 ) -> Identity:
-    """Return the identity of a run."""
+    """Return the identity of a run. Whether folds split patients is seen here, so that nobody can forget to say it."""
+    assignment = sha256(np.asarray(fold_of, dtype="<i8").tobytes())
     return Identity(
         collection=cohort.collection,
         source=cohort.source,
@@ -92,13 +100,22 @@ def identity_of(
         nodules=len(cohort),
         label_rule=label_rule,
         folds=preset.folds,
-        fold_assignment=sha256(np.asarray(fold_of, dtype="<i8").tobytes()),
+        fold_assignment=SPLIT * splits_patients(cohort.patient_ids, fold_of) + assignment,
         preset=preset_name,
         recipe=preset.recipe,
         encoder=preset.encoder,
         text_tower=without_file(preset.text_tower),
         settings=dict(settings),
     )
+
+
+def splits_patients(patient_ids: Sequence[str], fold_of: Int[np.ndarray, " nodules"]) -> bool:
+    """Return whether some patient has nodules in more than one fold.
+
+    >>> splits_patients(["p1", "p1", "p2"], np.array([0, 0, 1])), splits_patients(["p1", "p1"], np.array([0, 1]))
+    (False, True)
+    """
+    return len(set(zip(patient_ids, fold_of.tolist(), strict=True))) > len(set(patient_ids))
 
 
 def without_file(tower: TextTowerSpec) -> TextTowerSpec:

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int
 
+from benchmark import habits
 from benchmark.contracts import Json, Provenance, Row, TextWeights
 from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
@@ -92,6 +93,8 @@ class Origin:
         """Say what the numbers are, for the head of every table."""
         recipe, cohort = self.identity.recipe, self.cohort
         notes = [cohort.note]
+        if self.identity.splits_patients:
+            notes.insert(0, habits.BANNER)
         if (came := cohort.provenance.preparation) is not None:
             kind = "The whole collection" if len(cohort) == came.known else "A partial cohort"
             notes.append(f"{kind}: {len(cohort):,} of the {came.known:,} nodules of {cohort.collection}.")
@@ -128,16 +131,18 @@ class Origin:
         notes.append(f"{len(cohort):,} nodules{patients}; {rule}; cohort {self.identity.cohort[:12]}.")
         fewest, most = self.seeds
         of_seeds = f" of {fewest} to {most} seeds each" if fewest < most else f" of {most} seeds each" * (most > 1)
+        kind = "patient-disjoint folds" if not self.identity.splits_patients else "folds that ignore patients"
         notes.append(
-            f"Percent, mean ± sample standard deviation (ddof=1) over {self.identity.folds} patient-disjoint "
-            f"folds{of_seeds}; bold: best of the methods."
+            f"Percent, mean ± sample standard deviation (ddof=1) over {self.identity.folds} {kind}{of_seeds}; bold: "
+            "best of the methods."
         )
         return notes
 
     def tag(self) -> str:
         """Return the shortest honest description, for places without room for the notes."""
         tower = f", text tower: {self.tower}" if self.reads_text else ""
-        return f"{self.cohort.source}, preset {self.identity.preset}{tower}"
+        folds = ", folds ignore patients" * self.identity.splits_patients
+        return f"{self.cohort.source}, preset {self.identity.preset}{tower}{folds}"
 
     def columns(self) -> dict[str, str]:
         """Return the same in short, for each line of a CSV."""
@@ -147,6 +152,7 @@ class Origin:
             "text_tower": self.tower,
             "label_rule": self.identity.label_rule,
             "cohort": self.identity.cohort,
+            **({"note": habits.BANNER} if self.identity.splits_patients else {}),
         }
 
 

@@ -166,6 +166,24 @@ def assign_cohort(
     return assign(labels(cohort, "three", rule), cohort.patient_ids, n_folds, seed, label_sets)
 
 
+def assign_ignoring_patients(
+    cohort: Cohort, label_sets: Iterable[str], rule: str, n_folds: int, seed: int = 0
+) -> Int[np.ndarray, " nodules"]:
+    """Return folds that treat each nodule as if it were a patient of its own: to measure what that habit adds.
+
+    All else is as in `assign_cohort`: the same deal, balanced over the same classes.
+
+    Raises:
+        InputError: As `assign_cohort`, or no patient has more than one nodule.
+    """
+    if len(set(cohort.patient_ids)) == len(cohort):
+        raise InputError(
+            f"--habits: every patient of {cohort.collection} has one nodule here, so no folds can ignore patients: "
+            "give --test-curve, which measures the other habit alone"
+        )
+    return assign(labels(cohort, "three", rule), cohort.nodule_ids, n_folds, seed, label_sets)
+
+
 def split(
     number: int, fold_of: Int[np.ndarray, " nodules"], labels: Int[np.ndarray, " nodules"]
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:

@@ -48,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 say(consoles(report.WIDTH)[0], f"Packed {number} records: {options.pack}")
                 return 0
             run = read(options.run)
+            if run.identity.splits_patients:
+                raise InputError(
+                    f"the folds of {options.run} ignore patients, so its numbers are no result, to be checked or "
+                    "accepted: give the run that it stands beside"
+                )
             _warn(run)
             path = options.results / "golden" / f"{run.name}.toml"
             if options.accept is not None:

@@ -84,7 +84,7 @@ class FoldData:
         label_set: Name of the classes.
         class_names: The classes, in order.
         train: Rows of the cohort, ascending.
-        test: Rows of the cohort, ascending; no patient is in both.
+        test: Rows of the cohort, ascending; no patient is in both, but where a run measures what that would add.
         train_labels: Classes of the training rows.
         test_labels: Classes of the test rows.
         test_ids: Ids of the test nodules.

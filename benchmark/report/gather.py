@@ -1,16 +1,18 @@
 """What stands in a run folder: every record that can be used, why others cannot, and the hash of each file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import sep
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from benchmark.contracts import Collection, Columns, InputError, Protocol, Row
+from benchmark.contracts import Collection, Columns, InputError, Row
 from benchmark.figures.folder import FILES, FOLDER
 from benchmark.files import sha256
+from benchmark.habits import FOLDER as IGNORING
 from benchmark.identity import ROOT
 from benchmark.nodules import NoduleTable
 from benchmark.origin import Origin
@@ -73,6 +75,7 @@ class Gathered:
         known: What the composition root knows.
         nodules: What cohort.csv says of each nodule; None where it cannot be read.
         figures: What `python -m benchmark figures` left in the folder: files by name.
+        ignoring: The same rows on folds that ignore patients, if `--habits` made them.
     """
 
     file: RunFile
@@ -85,6 +88,7 @@ class Gathered:
     known: Known
     nodules: NoduleTable | None = None
     figures: Mapping[str, bytes] = field(default_factory=dict)
+    ignoring: "Gathered | None" = None
 
     @property
     def folds(self) -> int:
@@ -153,18 +157,35 @@ def gather(folder: Path, known: Known) -> Gathered:
     rows |= {key: Row(key, key, "reference" if key in references else "plugin", _unknown) for key in strangers}
     nodules, fault = table_of(folder, file)
     drawn = {name: _content(folder / FOLDER / name) for name in FILES}
+    ignoring, why = _ignoring(folder, file, known)
     return Gathered(
         file=file,
         cohort=listed(file, nodules, known.notes),
         rows=rows,
         strangers=strangers,
         found=found,
-        faults=faults | ({"cohort.csv": fault} if fault else {}),
+        faults=faults | ({"cohort.csv": fault} if fault else {}) | why,
         hashes=hashes(folder, run),
         known=known,
         nodules=nodules,
         figures={name: content for name, content in drawn.items() if content},
+        ignoring=ignoring,
     )
+
+
+def _ignoring(folder: Path, file: RunFile, known: Known) -> tuple[Gathered | None, dict[str, str]]:
+    """Return the same run on folds that ignore patients, if there is one, and what of it is of no use, by path."""
+    name, own = f"{IGNORING}/run.json", file.identity
+    if not (folder / name).is_file():
+        return None, {}
+    try:
+        there = gather(folder / IGNORING, known)
+    except InputError as error:
+        return None, {name: str(error).replace(f"{folder}{sep}", "")}
+    identity = there.file.identity
+    if not identity.splits_patients or replace(identity, fold_assignment=own.fold_assignment) != own:
+        return None, {name: "of another run: more than its folds differs, or no patient is in two of them"}
+    return there, {f"{IGNORING}/{path}": reason for path, reason in there.faults.items()}
 
 
 def hashes(folder: Path, run: Run | None = None) -> dict[str, str]:
@@ -176,7 +197,14 @@ def hashes(folder: Path, run: Run | None = None) -> dict[str, str]:
     run = Run.open(folder) if run is None else run
     drawn = [path for name in FILES if (path := folder / FOLDER / name).exists()]
     paths = [folder / "run.json", folder / "cohort.csv", *drawn, *(run.path(spec) for spec in run.specs())]
-    return {path.relative_to(folder).as_posix(): _hash(path) for path in paths}
+    own = {path.relative_to(folder).as_posix(): _hash(path) for path in paths}
+    if not (folder / IGNORING / "run.json").is_file():
+        return own
+    try:
+        beside = hashes(folder / IGNORING)
+    except InputError:  # the page says why
+        beside = {"run.json": _hash(folder / IGNORING / "run.json")}
+    return own | {f"{IGNORING}/{path}": found for path, found in beside.items()}
 
 
 def _hash(path: Path) -> str:
@@ -215,9 +243,3 @@ def _unknown(
 ) -> Float[np.ndarray, "test classes"]:
     """Stand for whatever made the fits of a row that is not known here."""
     raise InputError("this row is known by its records alone; give the --plugin that defines it")
-
-
-def protocols_without_records(run: Gathered) -> list[Protocol]:
-    """Return what the run was asked for and has no record of."""
-    there = {spec.label_set for spec in run.found}
-    return [protocol for protocol in run.file.protocols if protocol.label_set not in there]

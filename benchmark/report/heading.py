@@ -1,6 +1,7 @@
 """What ran on what, with a banner where the numbers are no evidence about CT, about CLIP, or about anything."""
 
-from benchmark.report.gather import Gathered, protocols_without_records
+from benchmark.habits import BANNER
+from benchmark.report.gather import Gathered
 from benchmark.report.parts import Banner, Chapter, Part, Points, Prose
 
 
@@ -11,7 +12,7 @@ def chapter(run: Gathered) -> Chapter:
 
 def banners(run: Gathered) -> tuple[Banner, ...]:
     """Say what must not be missed."""
-    said = []
+    said = [BANNER] * run.file.identity.splits_patients
     if run.cohort.provenance.sample is not None:
         said.append("A small sample for testing the machinery: these numbers mean nothing.")
     if run.file.identity.source == "phantom":
@@ -32,7 +33,7 @@ def _state(run: Gathered) -> tuple[Part, ...]:
     said = []
     if not run.found:
         said.append("This folder holds no record that can be used, so there are no numbers to show.")
-    elif absent := protocols_without_records(run):
+    elif absent := [p for p in run.file.protocols if p.label_set not in {spec.label_set for spec in run.found}]:
         said.append(f"No fit has been made yet for {', '.join(protocol.title for protocol in absent)}.")
     if not run.file.finished:
         said.append("The run is not finished: some of the fits that were asked for are still to be made.")

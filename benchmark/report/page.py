@@ -17,6 +17,7 @@ from benchmark.report import (
     comparisons,
     evidence,
     figures,
+    habits,
     heading,
     inside,
     limits,
@@ -42,6 +43,7 @@ CHAPTERS: tuple[Callable[[Gathered], Chapter], ...] = (
     variants.chapter,
     quality.chapter,
     limits.chapter,
+    habits.chapter,
     figures.chapter,
     inside.chapter,
     missing.chapter,
@@ -78,7 +80,8 @@ def page(run: Gathered, made_from: str = "") -> str:
     identity = run.file.identity
     chapters = [chapter for make in CHAPTERS if (chapter := make(run)).parts]
     html = environment.get_template("page.html.j2").render(
-        title=f"{identity.collection} ({identity.source}), preset {identity.preset}",
+        title=f"{identity.collection} ({identity.source}), preset {identity.preset}"
+        + ", folds ignore patients" * identity.splits_patients,
         chapters=chapters,
         made_from=made_from,
         style=Markup((TEMPLATE / "style.css").read_text("utf-8")),

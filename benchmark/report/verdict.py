@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from benchmark.against_base import Compared, compare, points
-from benchmark.report import limits
+from benchmark.report import habits, limits
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Chapter, Heading, More, Part, Points, Prose
 from benchmark.scores import Section
@@ -23,11 +23,12 @@ def chapter(run: Gathered) -> Chapter:
     parts: list[Part] = []
     for table in [run.tables[name] for name in ("table1", "table2") if name in run.tables]:
         for section in [section for section in table.sections if section in run.first_sections]:
-            parts += _judged(table, section, limits.in_short(run, section.protocol))
+            limit = limits.in_short(run, section.protocol)
+            parts += _judged(table, section, [*[limit] * bool(limit), *habits.in_short(run, section.protocol)])
     return Chapter("verdict", "The verdict", (*parts, Prose(_HOW)) if parts else ())
 
 
-def _judged(table: Table, section: Section, limit: str) -> list[Part]:
+def _judged(table: Table, section: Section, beside: Sequence[str]) -> list[Part]:
     """Return what is said of one protocol: in short, of the paper's own method, of references; all rows on a click."""
     title, trained = section.protocol.title, [line for line in table.lines if line.is_trained]
     if not trained:
@@ -43,7 +44,7 @@ def _judged(table: Table, section: Section, limit: str) -> list[Part]:
     if left:
         names = ", ".join(line.title for line in left)
         said.append(f"Not judged, since folds are missing there or in {base.title}: {names}.")
-    said += [*_means(table, section), *([limit] if limit else [])]
+    said += [*_means(table, section), *beside]
     parts: list[Part] = [Heading(title), Points(tuple(said))]
     if others := tuple(sentence(one, base.title, title) for one in whole if one not in own):
         parts.append(More(f"The other {len(others)} rows on {title}", (Points(others),)))

@@ -4,9 +4,10 @@ import pytest
 
 import methods
 from benchmark import references
+from benchmark.commandline import parse
 from benchmark.contracts import EncoderSpec, InputError
 from benchmark.experiment import name_fits
-from benchmark.extras import LIMIT, Asked, Extras, bytes_of, encoder_bytes
+from benchmark.extras import LIMIT, PROBABILITIES, Asked, Extras, bytes_of, encoder_bytes
 from benchmark.recipe import PRESETS
 from benchmark.records import FitSpec, Metadata
 from fakes import PRESET, A, C, record
@@ -70,6 +71,16 @@ def test_no_curve_is_made_of_weights_that_do_not_predict():
     with pytest.raises(InputError, match=r"--test-curve .*averaged ones \(ema = 0\.99\): leave the option out"):
         Asked(test_curve=True).extras([], {}, averaged)
     assert not Asked().extras([], {}, averaged).test_curve
+
+
+def test_fits_that_nobody_will_look_into_keep_no_weights_however_small():
+    rows = {"ce": methods.ROWS["ce"]}
+    assert PROBABILITIES.extras(name_fits([C], rows, 5, 1), rows, PRESETS["smoke"]) == Extras()
+
+
+def test_habits_are_measured_by_a_curve_of_every_fit():
+    given = {name: Asked.of(parse(name.split())).test_curve for name in ("", "--habits", "--test-curve")}
+    assert given == {"": False, "--habits": True, "--test-curve": True}
 
 
 def test_what_finished_fits_lack_is_said_where_it_was_asked_for():

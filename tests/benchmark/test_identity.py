@@ -10,7 +10,7 @@ import pytest
 import methods
 from benchmark import identity
 from benchmark.contracts import EncoderSpec, InputError, Row, Task, TextConfig, TextTowerSpec
-from benchmark.identity import Identity, commit, fit_key, identity_of, plain_settings
+from benchmark.identity import SPLIT, Identity, commit, fit_key, identity_of, plain_settings
 from benchmark.recipe import Preset, Recipe
 from benchmark.references import ROWS as REFERENCES
 from fakes import IDENTITY, LINEAR, PRESET, Linear, make_cohort
@@ -22,7 +22,8 @@ FOLD_OF = np.arange(30) % 5
 def made(
     cohort=None, fold_of=FOLD_OF, rule: str = "published", name: str = "quick", preset: Preset = PRESET, **settings
 ):
-    return identity_of(cohort or make_cohort(), fold_of, rule, name, preset, settings)
+    cohort = cohort or make_cohort()
+    return identity_of(cohort, fold_of[: len(cohort)], rule, name, preset, settings)
 
 
 def test_a_runs_identity_says_what_was_asked_for():
@@ -307,3 +308,17 @@ def test_a_set_and_a_plugins_own_function_have_one_name_in_every_process(tmp_pat
         assert done.returncode == 0, done.stderr
         keys.add(done.stdout)
     assert len(keys) == 1
+
+
+def test_folds_that_split_a_patient_mark_the_run_and_all_its_keys_and_no_others_do():
+    pairs = make_cohort(patient_ids=tuple(f"p{i // 2}" for i in range(30)))
+    whole = made(pairs, np.arange(30) // 2 % 5)
+    one_apart = np.arange(30) // 2 % 5
+    one_apart[7] = (one_apart[7] + 1) % 5
+    split = made(pairs, one_apart)
+    assert split.splits_patients and not whole.splits_patients and not made().splits_patients
+    digits = set("0123456789abcdef")
+    assert set(whole.fold_assignment) <= digits and len(whole.fold_assignment) == 64  # as ever: no key changes
+    assert split.fold_assignment.startswith(SPLIT) and set(split.fold_assignment.removeprefix(SPLIT)) <= digits
+    assert fit_key(split, LINEAR, "code") != fit_key(whole, LINEAR, "code")
+    assert fit_key(split, LINEAR, "code") != fit_key(made(fold_of=one_apart), LINEAR, "code")

@@ -5,6 +5,8 @@ import pytest
 
 import methods
 from benchmark.contracts import Preparation, Provenance, TextConfig, TextTowerSpec, TextWeights
+from benchmark.habits import BANNER
+from benchmark.identity import SPLIT
 from benchmark.origin import Origin, folder_name, write_tables
 from benchmark.recipe import Recipe
 from benchmark.records import FitSpec, Found
@@ -150,3 +152,18 @@ def test_a_setting_never_leads_out_of_the_folder_of_runs(value):
     name = folder_name("quick", "phantom", "published", {"clip.prompt": value})
     assert "/" not in name and len(name) < 60 and name.startswith("quick-phantom-published-")
     assert name != folder_name("quick", "phantom", "published", {"clip.prompt": "other/"})
+
+
+def test_a_run_whose_folds_ignore_patients_says_so_wherever_its_numbers_stand(tmp_path):
+    identity = replace(IDENTITY, fold_assignment=f"{SPLIT}abc")
+    assert notes(identity=identity)[0] == BANNER and not said("patient-disjoint", notes(identity=identity))
+    spec = FitSpec("three", "linear", 0, 0)
+    found = {spec: record(spec, [0, 2], [[1.0, 0, 0], [0, 0, 1]])}
+    origin = Origin(make_cohort(), identity, "the rule", found, ROWS)
+    assert origin.tag() == "phantom, preset quick, folds ignore patients"
+    write_tables(tmp_path, tables_of([A], ROWS, found, 5), origin)
+    told = "nodules of one patient stand in training and test"
+    assert all(told in (tmp_path / f"table1.{form}").read_text() for form in ("md", "tex"))
+    assert all(told in line for line in (tmp_path / "table1.csv").read_text().splitlines()[1:])
+    assert not said("ignore patients", notes())
+    assert "note" not in Origin(make_cohort(), IDENTITY, "", {}, ROWS).columns()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmark.contracts import InputError
 from datasets import cohort, folds, store
-from datasets.folds import assign, assign_cohort, fold_data, split, whole_groups
+from datasets.folds import assign, assign_cohort, assign_ignoring_patients, fold_data, split, whole_groups
 from datasets.protocols import classify
 
 
@@ -376,3 +376,43 @@ def test_a_window_that_no_seed_cuts_is_cut_around_groups(three, patients):
     """Patients 0008 to 0017 with five folds, where scikit-learn leaves a fold without benign nodules."""
     window = [f"LIDC-IDRI-{number:04}" for number in range(8, 18)]
     assert check_window(window, three, patients, 5) == check_window(window, three, patients, 3) == "cut"
+
+
+def in_several_folds(patients: Sequence[str], fold_of: np.ndarray) -> set[str]:
+    """Return the patients that a fit trains and is tested on."""
+    seen = Counter(patient for patient, _ in set(zip(patients, fold_of.tolist(), strict=True)))
+    return {patient for patient, folds in seen.items() if folds > 1}
+
+
+@pytest.fixture(scope="module")
+def paired(toy, tmp_path_factory):
+    """Thirty patients of two nodules each, of two classes."""
+    words = ["benign", "unsure", "malignant"]
+    pairs = [(f"p{number // 2:02}", words[number % 3]) for number in range(60)]
+    return store.open_once(cohort.prepare(toy(*pairs), tmp_path_factory.mktemp("paired")))
+
+
+def test_folds_that_ignore_patients_put_them_on_both_sides_and_the_others_never_do(paired):
+    given = paired, ["three"], "published", 5
+    patients = list(paired.patient_ids)
+    assert not in_several_folds(patients, assign_cohort(*given))
+    fold_of = assign_ignoring_patients(*given)
+    split_up = in_several_folds(patients, fold_of)
+    assert len(split_up) > 15  # by chance 24 of 30
+    train, test = split(0, fold_of, np.zeros(60, dtype=int))
+    both = {patients[row] for row in train} & {patients[row] for row in test}
+    assert both and both <= split_up
+
+
+def test_folds_that_ignore_patients_are_balanced_over_classes_and_dealt_by_the_seed(paired):
+    given = paired, ["three"], "published", 5
+    classes = np.arange(60) % 3
+    for number in range(5):
+        assert np.bincount(classes[assign_ignoring_patients(*given) == number]).tolist() == [4, 4, 4]
+    dealt = {tuple(assign_ignoring_patients(*given, seed).tolist()) for seed in (0, 0, 1, 2)}
+    assert len(dealt) == 3
+
+
+def test_patients_of_one_nodule_each_cannot_be_ignored(file):
+    with pytest.raises(InputError, match=r"^--habits: every patient of .* has one nodule here, .*: give --test-curve"):
+        assign_ignoring_patients(store.open_once(file), ["three"], "published", 5)
