@@ -12,21 +12,19 @@ import shlex
 from collections.abc import Sequence
 from functools import partial
 
-from rich.console import Console
-
 import datasets
 import methods
 from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, report, screen
+from benchmark.commands.prepare import prepare
 from benchmark.completion import Order, complete
 from benchmark.contracts import TextTowerSpec, TextWeights
 from benchmark.experiment import Experiment, done_fits, name_fits
 from benchmark.extras import PROBABILITIES, Asked
 from benchmark.habits import FOLDER
 from benchmark.identity import identity_of
-from benchmark.progress import progress
 from benchmark.report.habits import sentences
 from benchmark.timings import Timings
-from datasets import cohort, folds, protocols, store
+from datasets import folds, protocols, store
 from methods._describe import TOWERS, describe
 from methods._tower import load_text_tower
 
@@ -45,6 +43,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     source = choose.choose("source", args.source, datasets.SOURCES)
     asked = choose.choose_all("dataset", args.datasets, protocols.DATASETS) if args.datasets else None
     device = choose.choose_device(args.device)
+    args.nodules = store.open_once(args.cohort).provenance.sample if args.cohort else args.nodules
     name, preset = presets.resolve(args.preset, device, presets.Changes.of(args), describe)
     workers = choose.choose_workers(args.workers, device)
     if args.cohort or args.collection is not None:
@@ -58,12 +57,14 @@ def run(args: argparse.Namespace, command: str) -> int:
         specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
         asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
         done = {place: done_fits(place, specs, rows, preset, asked_for) for place in folders}
-        console.print_plan(out, specs, done, rows, f"{workers} on {device}", times, leave.plan(specs, rows, preset))
+        kept = leave.plan(specs, rows, preset)
+        console.print_plan(out, specs, done, rows, f"{workers} on {device}", times, kept, preset.nodules)
         return 0
     for place in folders:
         ahead.look(place, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
-    file = args.cohort.resolve() if args.cohort else prepare(args, preset.nodules, workers, err)
+    file = args.cohort.resolve() if args.cohort else prepare(args, preset, max(1, workers), err)
     nodules = store.open_once(file)
+    console.print_preparation(err, nodules, file)
     chosen = protocols.protocols_of(nodules, asked, rule)
     deals = zip(folders, (folds.assign_cohort, folds.assign_ignoring_patients), strict=False)
     cuts = {place: deal(nodules, {p.label_set for p in chosen}, rule, preset.folds) for place, deal in deals}
@@ -94,20 +95,6 @@ def run(args: argparse.Namespace, command: str) -> int:
 def load_tower(spec: TextTowerSpec) -> TextWeights | None:
     """Load a text tower, for the weights that a run notes."""
     return load_text_tower(spec).weights
-
-
-def prepare(args: argparse.Namespace, sample: int | None, workers: int, err: Console) -> Path:
-    """Return the prepared file of the collection that the command line names, making it first if it is missing."""
-    work, given = places.work_folder(args.work) / "cohorts", {"dicom_root": args.dicom_root, "verify": args.verify}
-    if args.collection is not None:
-        collection = datasets.open_collection(args.collection)
-    else:
-        with progress(err, "Looking for series", "folders and archives") as advance:
-            collection = datasets.open_source(args.source, work, **given, workers=max(1, workers), progress=advance)
-    with progress(err, f"Preparing the {collection.source} cohort", "nodules") as advance:
-        file = cohort.prepare(collection, work, sample=sample, workers=max(1, workers), progress=advance)
-    console.print_preparation(err, store.open_once(file).provenance.preparation)
-    return file
 
 
 def main(argv: Sequence[str] | None = None) -> int:

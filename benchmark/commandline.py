@@ -78,9 +78,10 @@ def checked(args: argparse.Namespace) -> argparse.Namespace:
     """
     dicom_root, verify = (getattr(args, name, None) for name in ("dicom_root", "verify"))
     others = {"--source": args.source, "--dicom-root": dicom_root, "--verify": verify}
+    beside_a_file = {"--collection": args.collection, "--nodules": args.nodules}
     for option, given, beside in (
         ("--collection brings its own nodules", args.collection is not None, others),
-        ("--cohort is prepared already", args.cohort, others | {"--collection": args.collection}),
+        ("--cohort is prepared already", args.cohort, others | beside_a_file),
     ):
         if given and (wrong := [name for name, value in beside.items() if value not in (None, False)]):
             raise InputError(f"{option} and takes no {wrong[0]}: leave one of the two out")
@@ -132,6 +133,8 @@ def add_grid(p: Parser) -> None:
         metavar="FOLDER",
         help="your own nodules instead: a folder with nodules.csv, or a plugin's key",
     )
+    sample = "a sample of whole patients, spread evenly over all, that holds so many nodules or a few more"
+    add("--nodules", type=at_least(1), metavar="N", help=f"{sample} (default: the preset's, which is all but in smoke)")
     add("--cohort", type=path, metavar="FILE", help="use this prepared cohort instead of preparing one")
     add("--label-rule", default="published", help="published: <=2.5 / >=3.5; text: <2.5 / >3.5")
     towers = "openai, random, a name of --list, hf-hub:OWNER/NAME[@REVISION], local-dir:PATH, or a file of ViT-B-16"

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmark.against_base import COMPARISON, differences
-from benchmark.contracts import Preparation, Row
+from benchmark.contracts import Cohort, Preparation, Row
 from benchmark.footnotes import footnotes
 from benchmark.records import FitSpec, Found
+from benchmark.runfile import DIGITS
 from benchmark.screen import fitting, say, show
 from benchmark.tables import Block, Table, grid
 from benchmark.timings import Timings
@@ -34,13 +35,20 @@ class Style(TypedDict):
     padding: tuple[int, int] | tuple[int, int, int, int]
 
 
-def print_preparation(console: Console, came: Preparation | None, shown: int = 10) -> None:
-    """Print what came of a download; nothing where there was none."""
-    if came is None:
-        return
+def print_preparation(console: Console, cohort: Cohort, file: Path, shown: int = 10) -> None:
+    """Print what came of a download, where there was one, and how the cohort is told from another."""
+    if (came := cohort.provenance.preparation) is not None:
+        _print_download(console, came, cohort.provenance.sample is not None, shown)
+    how = f"python -m benchmark cohort {file} compares it with another's"
+    say(console, f"· {len(cohort):,} nodules prepared, cohort {cohort.content_hash[:DIGITS]}; {how}")
+
+
+def _print_download(console: Console, came: Preparation, is_sample: bool, shown: int) -> None:
     table = rich.table.Table("What", "Number", title="The download", box=box.SIMPLE_HEAD, **_LEFT)
     counts = {f"series {name}": count for name, count in came.series.items()}
-    counts |= {"nodules in the collection": came.known, "nodules made": came.made}
+    counts |= {"nodules in the collection": came.known}
+    counts |= {"nodules in the sample": came.made + len(came.left_out)} if is_sample else {}
+    counts |= {"nodules made": came.made}
     counts |= {"nodules left out": len(came.left_out), "files that could not be used": came.unusable_files}
     for name, count in counts.items():
         table.add_row(name, f"{count:,}")
@@ -69,6 +77,7 @@ def print_plan(
     means: str,
     times: Timings,
     weights: str,
+    sample: int | None,
 ) -> None:
     """Print which fits there are, are done, would be made; what is known of the time; what is kept of weights.
 
@@ -80,6 +89,7 @@ def print_plan(
         means: What makes them, in words.
         times: What is known of their time.
         weights: What is kept, in words.
+        sample: Of so many nodules; None is all.
     """
     run, *ignoring = done
     table = rich.table.Table(*map(_folded, ("Row", "Classes", "Fits", "Done", "To do")), pad_edge=False)
@@ -92,6 +102,8 @@ def print_plan(
     for folder in ignoring:
         what = f"{len(set(specs) - done[folder])} of {len(specs)} fits to do on folds that ignore patients"
         say(console, f"{what}, into {folder}; of these no weights are kept")
+    if sample is not None:
+        say(console, f"Of a sample: whole patients, spread evenly, until they hold {sample:,} nodules.")
     for sentence in times.sentences([spec for there in done.values() for spec in specs if spec not in there]):
         say(console, sentence)
     say(console, weights)

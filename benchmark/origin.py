@@ -95,11 +95,11 @@ class Origin:
         notes = [cohort.note]
         if self.identity.splits_patients:
             notes.insert(0, habits.BANNER)
-        if (came := cohort.provenance.preparation) is not None:
+        came, drawn_from = cohort.provenance.preparation, cohort.provenance.drawn_from
+        if came is not None and came.known != drawn_from:
             kind = "The whole collection" if len(cohort) == came.known else "A partial cohort"
             notes.append(f"{kind}: {len(cohort):,} of the {came.known:,} nodules of {cohort.collection}.")
-        if cohort.provenance.sample is not None:
-            notes.append("A small sample for testing the machinery: these numbers mean nothing.")
+        notes += sample_notes(cohort.provenance, self.identity)
         channels = "-".join(map(str, self.identity.encoder.channels))
         epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
         notes.append(
@@ -154,6 +154,20 @@ class Origin:
             "cohort": self.identity.cohort,
             **({"note": habits.BANNER} if self.identity.splits_patients else {}),
         }
+
+
+def sample_notes(provenance: Provenance, identity: Identity) -> list[str]:
+    """Say how large a sample is and what its figures are worth; nothing where a cohort is no sample."""
+    if provenance.sample is None:
+        return []
+    among = f" of {provenance.drawn_from:,}" if provenance.drawn_from else ""
+    said = [
+        f"A sample of whole patients, spread evenly: {identity.nodules:,}{among} nodules. Its figures are noisier than "
+        "those of all nodules, and are not to be compared with them."
+    ]
+    if identity.recipe.epochs == 1:
+        said.append("A small sample and one epoch, for testing the machinery: these numbers mean nothing.")
+    return said
 
 
 def folder_name(preset: str, source: str, label_rule: str, settings: Mapping[str, Json]) -> str:

@@ -25,6 +25,7 @@ class Changes:
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
+    nodules: int | None = None
     text_tower: str | None = None
 
     @classmethod
@@ -48,8 +49,8 @@ def resolve(
     Args:
         name: A built-in preset, `auto` or a TOML file.
         device: What `auto` goes by.
-        changes: Of the command line. Those of the recipe are named behind the preset's name, since they make
-            another run: `quick-epochs=10`.
+        changes: Of the command line. Those of the recipe, and the sample, are named behind the preset's name, since
+            they make another run: `quick-epochs=10`, `quick-nodules=300`.
         describe: Says what a text tower other than OpenAI's and the random one is; None where the name is none's.
 
     Raises:
@@ -68,6 +69,9 @@ def resolve(
     changed = {key: value for key, value in given.items() if getattr(preset.recipe, key) != value}
     name += "".join(f"-{key}={value:g}" for key, value in changed.items())
     preset = replace(preset, recipe=replace(preset.recipe, **changed))
+    if changes.nodules not in (None, preset.nodules):
+        name += f"-nodules={changes.nodules}"
+        preset = replace(preset, nodules=changes.nodules)
     if changes.folds is not None:
         preset = replace(preset, folds=changes.folds)
     if changes.text_tower is not None:

@@ -4,7 +4,7 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from benchmark.contracts import Cohort, Collection, InputError, Made, NoduleInfo, Preparation, Provenance, Volumes
-from datasets import store
+from datasets import digest, store
 from datasets.code import code_hash, json_hash
 from datasets.crops import SIZE
 from datasets.protocols import LABEL_SETS
@@ -28,8 +28,9 @@ PARTS_PER_WORKER = 8  # fewer are done before another process has started
 def prepare(
     collection: Collection,
     folder: Path,
-    *,
     sample: int | None = None,
+    refuse: Callable[[Collection], None] | None = None,
+    *,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Path:
@@ -43,6 +44,7 @@ def prepare(
         collection: Where the nodules come from.
         folder: Where prepared files are kept; made if missing.
         sample: Take whole patients, spread evenly over all, until they have so many nodules; None takes all.
+        refuse: Called before anything is made; raises what the sample lacks (`samples.refusal`).
         workers: Processes that make voxels, where the collection can be made in processes.
         progress: Called with the number of nodules done and their total.
 
@@ -63,6 +65,8 @@ def prepare(
     path = folder / f"{source}-{'all' if sample is None else sample}-{fingerprint[:16]}.npz"
     if path.is_file():
         return path
+    if refuse is not None:
+        refuse(collection)
     folder.mkdir(parents=True, exist_ok=True)
     with room(folder), TemporaryFile(dir=folder) as beside:
         chosen = choose(collection, sample)
@@ -73,12 +77,17 @@ def prepare(
         if not kept:
             raise InputError(_nothing(collection, preparation, left_out))
         volumes: Volumes = np.memmap(beside, VOXEL, "r").reshape(-1, SIZE, SIZE, SIZE)
-        store.write(seal(collection, kept, volumes, Provenance(sample, fingerprint, preparation)), path)
+        drawn_from = 0 if sample is None else len(collection.nodules())
+        made = seal(collection, kept, volumes, Provenance(sample, fingerprint, preparation, drawn_from))
+        digest.write(digest.of(made), digest.beside(path))  # first: where the cohort is, so is its digest
+        store.write(made, path)
     return path
 
 
 def choose(collection: Collection, count: int | None = None) -> list[NoduleInfo]:
     """Return a collection's nodules in its order: all, or those of a fixed sample of patients.
+
+    A smaller sample is a part of every larger one.
 
     Args:
         collection: Where they come from.

@@ -63,6 +63,13 @@ def assign(
     raise InputError(f"{n_folds} folds {why}: {instead}add nodules of more patients")
 
 
+def can_be_cut(
+    labels_three: Int[np.ndarray, " nodules"], patient_ids: Sequence[str], n_folds: int, classes: Collection[int]
+) -> bool:
+    """Say whether so many folds of whole patients can each hold all of the classes, as `assign` cuts them."""
+    return _first_that_works(labels_three, np.asarray(patient_ids), n_folds, 0, classes) is not None
+
+
 def _first_that_works(
     labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, n_folds: int, seed: int, classes: Collection[int]
 ) -> Int[np.ndarray, " nodules"] | None:

@@ -126,7 +126,7 @@ def test_a_small_runs_weights_stand_beside_its_records_and_predict(finished, cap
     for path in records:
         kept = hashlib.sha256(path.with_suffix(".safetensors").read_bytes()).hexdigest()
         assert json.loads(path.read_text())["record"]["metadata"]["weights"] == kept
-    cohort = next((work_folder(None) / "cohorts").glob("phantom-200-*"))
+    cohort = next((work_folder(None) / "cohorts").glob("phantom-200-*.npz"))
     capsys.readouterr()
     assert predict_main([str(finished), "poisson", "--input", str(cohort), "--label-set", "two"]) == 0
     out, _ = capsys.readouterr()
@@ -190,6 +190,50 @@ def test_a_finished_run_tells_the_next_plan_how_long_it_takes(finished, capsys, 
     assert "no profile and no run on this machine has told yet" in " ".join(out.split())
 
 
+def test_a_sample_has_a_folder_of_its_own_and_the_plan_says_so(capsys):
+    status, out, _ = call(capsys, *SMOKE, "--methods", "ce", "--nodules", "300", "--dry-run")
+    said = " ".join(out.split())
+    assert status == 0 and "Of a sample: whole patients, spread evenly, until they hold 300 nodules." in said
+    assert "smoke-nodules=300-phantom-published" in "".join(out.split())
+    _, out, _ = call(capsys, "--preset", "quick", "--device", "cpu", "--methods", "ce", "--dry-run")
+    assert "Of a sample" not in out
+
+
+def test_a_prepared_sample_is_named_where_no_folder_is_given(prepared, capsys):
+    arguments = ["--preset", "quick", "--device", "cpu", "--methods", "ce", "--cohort", str(prepared), "--dry-run"]
+    status, out, _ = call(capsys, *arguments)
+    assert status == 0 and "quick-nodules=200-phantom-published" in "".join(out.split())
+
+
+def test_a_sample_of_ones_own_nodules_says_its_size_everywhere_and_is_checked_against_no_whole(
+    capsys, tmp_path, monkeypatch
+):
+    import datasets
+
+    monkeypatch.setattr(datasets, "COLLECTIONS", {})
+    (tmp_path / "mine.py").write_text(COLLECTION.replace("range(20)", "range(60)"))
+    arguments = ["--collection", "mine", "--methods", "ce", "--workers", "0", "--plugin", str(tmp_path / "mine.py")]
+    arguments += ["--work", str(tmp_path / "results"), "--epochs", "2"]
+    refusals = {"60": "--nodules 60 would take all 60 nodules of Mine (mine)", "2": "are too few for 2 folds that each"}
+    for number, sentence in refusals.items():
+        status, _, err = call(capsys, *SMOKE, *arguments, "--nodules", number)
+        assert status == 2 and sentence in " ".join(err.split())
+        assert not list((tmp_path / "results" / "cohorts").glob("*"))
+    status, out, err = call(capsys, *SMOKE, *arguments, "--nodules", "40")
+    run = tmp_path / "results" / "runs" / "smoke-epochs=2-nodules=40-mine-published"
+    sentence = "A sample of whole patients, spread evenly: 40 of 60 nodules. Its figures are noisier"
+    assert status == 0 and sentence in " ".join(out.split())
+    assert sentence in (run / "table2.md").read_text() and sentence in (run / "report.html").read_text("utf-8")
+    identity = json.loads((run / "run.json").read_text())["identity"]
+    assert (identity["preset"], identity["nodules"]) == ("smoke-epochs=2-nodules=40", 40)
+    assert f"40 nodules prepared, cohort {identity['cohort'][:12]}" in " ".join(err.split())
+    capsys.readouterr()
+    assert check_main([str(run)]) == 2
+    assert "it rests on a sample of 40 nodules, which is not compared with" in " ".join(capsys.readouterr().err.split())
+    status, _, err = call(capsys, *SMOKE, *arguments, "--out", str(run))  # smoke's own sample: all sixty
+    assert status == 2 and "holds a run with another" in err
+
+
 def test_list_names_every_choice(capsys):
     status, out, _ = call(capsys, "--list")
     assert status == 0 and all(word in out for word in ("LIDC-B", "poisson", "quick", "phantom", "published"))
@@ -225,6 +269,9 @@ def test_list_names_every_choice(capsys):
             "'hf-hub:nothing' is no model on the hub; write hf-hub:OWNER",
         ),
         (["--cohort", "nowhere.npz"], "nowhere.npz"),
+        (["--cohort", "x.npz", "--nodules", "9"], "--cohort is prepared already and takes no --nodules: leave one of"),
+        (["--nodules", "0"], "argument --nodules: '0' is no whole number of 1 or more"),
+        (["--nodules", "many"], "argument --nodules: 'many' is no whole number of 1 or more"),
         (
             ["--work", "~nobody-here/x"],
             "the path '~nobody-here/x' begins with the home of a user who is not known here",
@@ -254,7 +301,7 @@ def test_a_folder_of_another_run_is_refused_and_left_alone(finished, capsys, cha
 @pytest.fixture
 def prepared(finished) -> Path:
     """The cohort of the finished run, wherever this user's work is kept."""
-    return next((work_folder(None) / "cohorts").glob("phantom-200-*"))
+    return next((work_folder(None) / "cohorts").glob("phantom-200-*.npz"))
 
 
 def test_a_damaged_prepared_file_is_refused_by_name(prepared, capsys, tmp_path):

@@ -39,6 +39,7 @@ class Measured:
         failed: Why a row has no scores on a label set, by row and label set.
         keys: How many records of a row were made by which code and settings (see `identity.fit_key`).
         weights: Hash of the text tower's weights; empty if no file gave them.
+        is_sample: Whether the cohort is a sample of whole patients.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class Measured:
     failed: Mapping[tuple[str, str], str]
     keys: Mapping[str, Counter[str]]
     weights: str
+    is_sample: bool = False
 
     @property
     def rows(self) -> frozenset[str]:
@@ -135,6 +137,7 @@ def read(folder: Path) -> Measured:
         failed,
         keys,
         weights=text_weights.sha256 if text_weights else "",
+        is_sample=run.metadata().provenance.sample is not None,
     )
 
 

@@ -32,6 +32,12 @@ def print_agreement(out: Console, paper: Published, run: Measured, found: Sequen
             f"Source {run.identity.source}: not the paper's CT, so this comparison says nothing about the paper.",
             style="bold yellow",
         )
+    if run.is_sample:
+        out.print(
+            f"A sample of {run.identity.nodules:,} nodules, where the paper has a whole cohort: its differences are "
+            "noisier, and of less training data.",
+            style="bold yellow",
+        )
     if not found:
         out.print("No row and score of this run is in the paper.")
         return

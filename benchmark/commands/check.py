@@ -104,6 +104,12 @@ def _check(run: Measured, path: Path, results: Path, complete: bool) -> int:
     for file in published:
         paper = load(file)
         report.print_agreement(out, paper, run, list(agreements(paper, run, margins)))
+    if not path.exists() and run.is_sample:
+        raise InputError(
+            f"cannot compare {run.folder}: it rests on a sample of {run.identity.nodules:,} nodules, which is not "
+            f"compared with accepted numbers of the whole cohort, and there are none of such a sample in {path}; "
+            'a run that you trust gives them by --accept "reason"'
+        )
     if not path.exists():
         raise InputError(
             f"cannot compare {run.folder}: there are no golden numbers {path}; "

@@ -23,6 +23,7 @@ from benchmark.contracts import InputError, Row, TextTowerSpec
 from benchmark.experiment import hash_of
 from benchmark.files import write_atomically
 from benchmark.identity import as_set, fit_key, without_file
+from benchmark.origin import sample_notes
 from benchmark.prediction import Crops, csv_text, predict_each, read_crops, usable
 from benchmark.records import FitRecord
 from benchmark.run import Run
@@ -132,8 +133,7 @@ def remarks_on(run: Run, row: Row, fits: Sequence[FitRecord]) -> list[str]:
     source = datasets.SOURCES.get(identity.source)
     note = source.note if source else "a collection of the user's own"
     said = [DEVICE, f"Trained on {identity.collection}, source {identity.source}. {note}"]
-    if metadata.provenance.sample is not None:
-        said.append("Trained on a small sample for testing the machinery: these numbers mean nothing.")
+    said += sample_notes(metadata.provenance, identity)
     if row.reads_text and identity.text_tower.name == "random":
         said.append("Its text tower has random weights and knows nothing of language.")
     folds, seeds = ({getattr(fit.spec, part) for fit in fits} for part in ("fold", "seed"))

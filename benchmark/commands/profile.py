@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     choose.choose("source", args.source, datasets.SOURCES)
     asked = choose.choose_all("dataset", args.datasets, protocols.DATASETS) if args.datasets else None
     device = choose.choose_device(args.device)
+    args.nodules = store.open_once(args.cohort).provenance.sample if args.cohort else args.nodules
     name, preset = presets.resolve(args.preset, device, presets.Changes.of(args), describe)
     workers = choose.choose_workers(args.workers, device)
     if args.write is not None:

@@ -151,11 +151,13 @@ class Provenance:
         sample: Nodules asked for, where the cohort is a sample of whole patients; None where it holds all.
         fingerprint: Hash of all that decides its content.
         preparation: What came of a download, if it was made from one.
+        drawn_from: Nodules that there were to take a sample from; 0 where it is no sample, or older than this field.
     """
 
     sample: int | None
     fingerprint: str
     preparation: Preparation | None
+    drawn_from: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from benchmark.figures.gradcam import last_map, maps_of, upsampled
 from benchmark.figures.page import Kind
 from benchmark.identity import Identity
 from benchmark.intervals import Interval
+from benchmark.origin import sample_notes
 from benchmark.prediction import rebuilt, usable
 from benchmark.records import FitRecord
 from benchmark.run import Run
@@ -107,9 +108,7 @@ def rows_of(cohort: Cohort, fit: FitRecord) -> list[int]:
 def note_of(run: Run, cohort: Cohort, looked: Sequence[Looked], reads_text: bool) -> str:
     """Say what figures rest on."""
     identity, fit = run.identity, looked[0].fit
-    said = [cohort.note]
-    if cohort.provenance.sample is not None:
-        said.append("A small sample for testing the machinery: these numbers mean nothing.")
+    said = [cohort.note, *sample_notes(cohort.provenance, identity)]
     if reads_text and identity.text_tower.name == "random":
         said.append("Text tower: random weights, which know nothing of language.")
     said.append(

@@ -1,6 +1,7 @@
 """What ran on what, with a banner where the numbers are no evidence about CT, about CLIP, or about anything."""
 
 from benchmark.habits import BANNER
+from benchmark.origin import sample_notes
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Banner, Chapter, Part, Points, Prose
 
@@ -13,8 +14,7 @@ def chapter(run: Gathered) -> Chapter:
 def banners(run: Gathered) -> tuple[Banner, ...]:
     """Say what must not be missed."""
     said = [BANNER] * run.file.identity.splits_patients
-    if run.cohort.provenance.sample is not None:
-        said.append("A small sample for testing the machinery: these numbers mean nothing.")
+    said += sample_notes(run.cohort.provenance, run.file.identity)
     if run.file.identity.source == "phantom":
         said.append(
             "Phantom, not CT: the voxels are rendered from the radiologists' outlines and ratings. A rank of "

@@ -41,6 +41,13 @@ class _Lidc(Collection):
         """Return every nodule, ascending by patient, scan and height."""
         return [describe(nodule) for nodule in self._lidc.values()]
 
+    def patients(self) -> list[str]:
+        """Return every patient of the database, with a nodule or scan or without: a sample is the same of each source.
+
+        Of a download that lacks some patients it holds the next ones in the same order.
+        """
+        return self._patients
+
     def volume(self, nodule: NoduleInfo) -> Int16[np.ndarray, "32 32 32"]:
         """Return a nodule's crop.
 
@@ -51,6 +58,10 @@ class _Lidc(Collection):
         if made.left_out:
             raise InputError(f"the nodule {nodule.id} cannot be made: {made.left_out[nodule.id]}")
         return np.asarray(made.volumes[0])
+
+    @cached_property
+    def _patients(self) -> list[str]:
+        return list(dict.fromkeys(scan.patient_id for scan in readings.load()))
 
     @cached_property
     def _lidc(self) -> dict[str, Nodule]:
@@ -65,10 +76,6 @@ class Phantom(_Lidc):
         "Phantom: rendered from the radiologists' outlines and ratings, not CT; a rank of methods here is no "
         "evidence of their rank on CT."
     )
-
-    def patients(self) -> list[str]:
-        """Return every patient of the database, with a nodule or without."""
-        return list(dict.fromkeys(scan.patient_id for scan in readings.load()))
 
     def fingerprint(self) -> Json:
         """Return the hashes of the database and of the code that renders it."""

@@ -51,7 +51,13 @@ def report(survey: Survey, jobs: Sequence[Job], scans: Sequence[Scan], everythin
     text = {
         "root": str(survey.root),
         "series": series_of | {"not of LIDC-IDRI": others},
-        "nodules": {"in the database": len(everything), "made": made, "left out": left_out, "series missing": absent},
+        "nodules": {
+            "in the database": len(everything),
+            "asked for": sum(map(len, jobs)),
+            "made": made,
+            "left out": left_out,
+            "series missing": absent,
+        },
         "files": [asdict(fault) for fault in sorted(set(faults), key=astuple)],
     }
     write_atomically(survey.work / NAME, json.dumps(text, indent=1))

@@ -38,10 +38,26 @@ def test_the_first_note_is_what_the_voxels_are():
     assert notes()[0] == "Phantom: not CT." and notes(make_cohort(note="CT: crops."))[0] == "CT: crops."
 
 
-def test_a_sample_says_that_its_numbers_mean_nothing_and_a_whole_cohort_does_not():
-    sample = make_cohort(provenance=Provenance(200, "", None))
-    assert said("A small sample for testing the machinery: these numbers mean nothing.", notes(sample))
-    assert not said("sample for testing", notes())
+def test_a_sample_says_its_size_and_a_whole_cohort_does_not():
+    sample = make_cohort(provenance=Provenance(25, "", None, 2651))
+    sentence = "A sample of whole patients, spread evenly: 30 of 2,651 nodules. Its figures are noisier"
+    assert said(sentence, notes(sample)) and not said("these numbers mean nothing", notes(sample))
+    assert not said("A sample", notes()) and not said("noisier", notes())
+    older = make_cohort(provenance=Provenance(25, "", None))  # prepared before the number was kept
+    assert said("spread evenly: 30 nodules. Its", notes(older))
+
+
+def test_a_sample_and_one_epoch_say_that_the_numbers_mean_nothing():
+    one, sample = replace(IDENTITY, recipe=Recipe(epochs=1)), make_cohort(provenance=Provenance(25, "", None, 2651))
+    assert said("for testing the machinery: these numbers mean nothing.", notes(sample, one))
+    assert not said("mean nothing", notes(identity=one))
+
+
+@pytest.mark.parametrize(("drawn_from", "is_said"), [(40, False), (35, True), (0, True)])
+def test_a_sample_of_a_partial_download_says_that_too_and_one_of_a_whole_does_not(drawn_from, is_said):
+    came = Preparation(40, 30, {}, {}, 0, "prepare.json")
+    sample = make_cohort(provenance=Provenance(25, "", came, drawn_from))
+    assert said("A partial cohort: 30 of the 40 nodules", notes(sample)) == is_said
 
 
 def test_a_random_tower_is_named_where_a_row_reads_text_and_only_there():

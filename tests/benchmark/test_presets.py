@@ -51,6 +51,25 @@ def test_a_change_to_what_it_is_already_is_none():
     assert resolve("quick", "cpu", Changes(epochs=QUICK.recipe.epochs, lr=QUICK.recipe.lr)) == ("quick", QUICK)
 
 
+def test_a_sample_is_part_of_the_presets_name_but_where_it_is_the_presets_own():
+    assert resolve("quick", "cpu", Changes(nodules=300)) == ("quick-nodules=300", replace(QUICK, nodules=300))
+    smoke = PRESETS["smoke"]
+    assert resolve("smoke", "cpu", Changes(nodules=smoke.nodules)) == ("smoke", smoke)
+    assert resolve("smoke", "cpu", Changes(nodules=201, epochs=2))[0] == "smoke-epochs=2-nodules=201"
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "many", "2,651", "3.5", "", "nan", "1e3"])
+def test_a_sample_is_a_whole_number_above_zero(number):
+    with pytest.raises(InputError, match=f"argument --nodules: '{re.escape(number)}' is no whole number of 1 or more"):
+        commandline.parse([f"--nodules={number}"])
+
+
+def test_a_prepared_cohort_takes_no_sample():
+    with pytest.raises(InputError, match="--cohort is prepared already and takes no --nodules: leave one of the two"):
+        commandline.parse(["--cohort", "some.npz", "--nodules", "300"])
+    assert commandline.parse(["--collection", "folder", "--nodules", "300"]).nodules == 300
+
+
 def test_folds_and_text_tower_can_be_changed(tmp_path):
     assert resolve("quick", "cpu", Changes(folds=10))[1] == replace(QUICK, folds=10)
     assert resolve("quick", "cpu", Changes(text_tower="openai"))[1].text_tower == TextTowerSpec(name="openai")

@@ -143,8 +143,8 @@ PLANTED = (
     Planted(
         "no word of the sample",
         "benchmark/origin.py",
-        "if cohort.provenance.sample is not None:",
-        "if False:",
+        "if provenance.sample is None:",
+        "if True:",
         ("tests/benchmark/test_origin.py",),
     ),
     Planted(

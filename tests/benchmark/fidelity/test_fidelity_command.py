@@ -1,8 +1,5 @@
 """From a file of slices to the tables, in the command a user types."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,9 +7,7 @@ from benchmark.commands import fidelity
 from benchmark.fidelity.slices import read, repeat_edges
 from benchmark.fidelity.statistics import spectrum
 from datasets.lidc.collections import Phantom
-
-SHARED = Path(os.environ.get("LIDC_SHARED", Path(__file__).parents[4] / "shared" / "data"))
-REAL = SHARED / "real_ct_slices_open.npz"
+from shared import SLICES, needs
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +40,9 @@ def test_a_nodule_that_nobody_knows_is_bad_input(tmp_path, capsys):
     assert "there is no nodule 'nobody'" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason=f"no real slices: set LIDC_SHARED to the folder of {REAL.name}")
+@needs(SLICES)
 def test_real_slices_have_at_most_three_times_the_phantoms_power_and_at_least_half_of_it(phantom):
-    real = read(REAL)
+    real = read(SLICES)
     rows = np.arange(0, len(real.nodule_ids), 5)
     known = {nodule.id: nodule for nodule in phantom.nodules()}
     rendered = fidelity.rendered(phantom, [known[real.nodule_ids[row]] for row in rows])

@@ -165,7 +165,7 @@ def test_phantom_a_random_tower_and_a_sample_are_said_on_top(finished, parsed, c
     assert b'"sample": null' in content and b'"name": "openai"' in content
     sample = content.replace(b'"sample": null', b'"sample": 200')
     write_atomically(copied / "run.json", sample)
-    assert "these numbers mean nothing" in str(of(copied).all("p", **{"class": "banner"}))
+    assert "A sample of whole patients, spread evenly: 2,000 nodules" in str(of(copied).all("p", **{"class": "banner"}))
 
 
 def test_the_same_records_give_the_same_bytes_wherever_they_lie(small, copied):

@@ -1,7 +1,6 @@
 """From a partial download to the tables, in the command a user types."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,7 @@ from datasets.lidc import nodules as lidc
 from datasets.lidc.geometry import crop_of, grid_of
 from datasets.lidc.phantom import masks
 from datasets.protocols import classify
-
-SAMPLE = Path(os.environ.get("LIDC_SAMPLE", Path(__file__).parents[4] / "shared" / "data" / "LIDC-IDRI-0001.zip"))
+from shared import SCAN
 
 
 def write_needed(nodule, folder: Path) -> None:
@@ -46,8 +44,8 @@ def test_a_partial_download_gives_tables_that_say_so(chosen, nodules, tmp_path, 
     for nodule in chosen:
         write_needed(nodule, root / nodule.scan.patient_id / "study" / "series")
     count = len(chosen)
-    if SAMPLE.is_file() and all(nodule.scan.patient_id != "LIDC-IDRI-0001" for nodule in chosen):
-        (root / "LIDC-IDRI-0001.zip").symlink_to(SAMPLE)
+    if SCAN.is_file() and all(nodule.scan.patient_id != "LIDC-IDRI-0001" for nodule in chosen):
+        (root / "LIDC-IDRI-0001.zip").symlink_to(SCAN)
         count += 1
     monkeypatch.setattr(lidc, "load", lambda: nodules)  # clustering them again takes its time
     arguments = ["--source", "dicom", "--dicom-root", str(root), "--preset", "smoke", "--folds", "2", "--device", "cpu"]

@@ -1,6 +1,5 @@
 """Series whose answer is known: what comes back, and what is refused by name."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEGLosslessSV1
 
+import shared
 from ct import AIR_HU, SOLID_HU, dataset, sphere, write
 from datasets import crops
 from datasets.dicom import headers, images
@@ -214,10 +214,7 @@ def test_only_the_slices_that_a_nodule_needs_are_read(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def patient_one(tmp_path_factory):
     """The real scan of LIDC-IDRI-0001: densities around its nodule, and how many readers enclose them."""
-    default = Path(__file__).parents[4] / "shared" / "data" / "LIDC-IDRI-0001.zip"
-    root = Path(os.environ.get("LIDC_SAMPLE", default))
-    if not root.is_file():
-        pytest.skip("the real scan is not here: set LIDC_SAMPLE to the zip of LIDC-IDRI-0001")
+    root = shared.require(shared.SCAN)
     scan = next(scan for scan in readings.load() if scan.patient_id == "LIDC-IDRI-0001")
     (nodule,) = cluster(scan)
     (job,) = survey.find(root, tmp_path_factory.mktemp("work")).jobs([[nodule]], "code")

@@ -85,6 +85,18 @@ def test_any_layout_gives_one_cohort_and_a_whole_report(known, root, tmp_path):
     assert (came := made.provenance.preparation) and (came.known, came.made, len(came.left_out)) == (7, 5, 1)
 
 
+def test_of_a_sample_no_other_series_slices_are_read_and_the_report_says_what_was_asked_for(
+    known, root, tmp_path, monkeypatch
+):
+    read, whole = set(), images.read_image
+    monkeypatch.setattr(images, "read_image", lambda file, one: read.add(one.series_uid) or whole(file, one))
+    sample = store.load(prepare(root, tmp_path, sample=2))
+    assert read == set(sample.scan_ids) and 2 <= len(sample) < 5
+    told = report(tmp_path)["nodules"]
+    assert (told["in the database"], told["asked for"], told["made"]) == (7, len(sample), len(sample))
+    assert (sample.provenance.sample, sample.provenance.drawn_from) == (2, 6)
+
+
 def test_workers_and_layouts_do_not_change_a_voxel(known, root, tmp_path, monkeypatch):
     monkeypatch.setattr(cohort, "PARTS_PER_WORKER", 3)
     one = store.load(prepare(root, tmp_path / "one"))

@@ -1,0 +1,79 @@
+"""Samples: which ones are refused before anything is made of them. `cohort.choose` says whose nodules are in one."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from benchmark.contracts import Collection, InputError, NoduleInfo
+from datasets import folds
+from datasets.cohort import choose
+from datasets.protocols import DATASETS, LABEL_SETS, classify
+
+
+def refusal(
+    count: int | None, rule: str, keys: Sequence[str] | None, n_folds: int
+) -> Callable[[Collection], None] | None:
+    """Return what refuses a collection of which a sample makes no sense; None where no sample was asked for.
+
+    It raises InputError where the sample would be the whole collection, or where it lacks the patients for folds that
+    each hold every class though the whole has them; it then names the smallest sample that has them.
+
+    Args:
+        count: Nodules asked for.
+        rule: The label rule.
+        keys: Datasets asked for, such as `["A", "C"]`; None means all.
+        n_folds: Number of folds.
+    """
+    if count is None:
+        return None
+    words = {word for key in keys or DATASETS for word in LABEL_SETS[DATASETS[key].label_set]}
+
+    def refuse(collection: Collection) -> None:
+        nodules = collection.nodules()
+        used = _used(nodules, rule, words)
+        whole = f"{len(nodules):,} nodules of {collection.title} ({collection.source})"
+
+        def allows(number: int) -> bool:
+            return _allows(choose(collection, number), rule, used, n_folds)
+
+        def is_whole(number: int) -> bool:
+            return len(choose(collection, number)) == len(nodules)
+
+        if not nodules:
+            return  # which is said where they are made
+        if is_whole(count):
+            raise InputError(f"--nodules {count} would take all {whole}: give a smaller number, or leave --nodules out")
+        low = high = count
+        while not allows(high):
+            if high == len(nodules):
+                return  # the whole has too few, which is said where its folds are made
+            low, high = high, min(2 * high, len(nodules))
+        if high == count:
+            return
+        larger = range(low + 1, high + 1)
+        least = larger[bisect_left(larger, True, key=allows)]
+        instead = "leave --nodules out" if is_whole(least) else f"give {least} or more"
+        raise InputError(
+            f"--nodules {count} of the {whole} are too few for {n_folds} folds that each hold every class: {instead}"
+        )
+
+    return refuse
+
+
+def _used(nodules: Sequence[NoduleInfo], rule: str, words: set[str]) -> set[int]:
+    """Return the classes of the datasets asked for that there are."""
+    return set(_classes(nodules, rule).tolist()) & {LABEL_SETS["three"].index(word) for word in words}
+
+
+def _allows(nodules: Sequence[NoduleInfo], rule: str, used: set[int], n_folds: int) -> bool:
+    patients = [nodule.patient_id for nodule in nodules]
+    return folds.can_be_cut(_classes(nodules, rule), patients, n_folds, used)
+
+
+def _classes(nodules: Sequence[NoduleInfo], rule: str) -> Int[np.ndarray, " nodules"]:
+    """Return indices into benign, unsure, malignant."""
+    means = np.array([float(np.mean(nodule.malignancy)) if nodule.malignancy else np.nan for nodule in nodules])
+    given = np.array([LABEL_SETS["three"].index(one.label) if one.label else -1 for one in nodules], dtype=np.int64)
+    return np.where(given >= 0, given, classify(means, "three", rule))
