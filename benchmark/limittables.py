@@ -62,7 +62,7 @@ def readers_in_pairs(
 
 def _header(class_names: Sequence[str]) -> list[str]:
     of_class = [metric_title(f"{score}_{name}") for name in class_names for score in ("recall", "f1")]
-    return ["", "Reads", "Accuracy", *of_class, "Weighted kappa"]
+    return ["Who decided", "Reads", "Accuracy", *of_class, "Weighted kappa"]
 
 
 def _cells(reads: Reads, class_names: Sequence[str], weights: Weights) -> list[str]:

@@ -58,7 +58,7 @@ def _groups(rows: Sequence[Judged], section: Section, table: NoduleTable) -> Ite
     headings = ("Group", "By", "Nodules", "Patients", "Largest class", "Accuracy")
     for row in rows:
         yield Grid(
-            f"{row.line.title} on {section.title}, in percent",
+            f"{row.line.title} on {section.title}, by group of nodules, in percent",
             headings,
             tuple(
                 (
@@ -79,7 +79,7 @@ def _otherwise(run: Gathered, rows: Sequence[Judged], section: Section, table: N
     rule = run.file.identity.label_rule
     for row in rows:
         yield Grid(
-            f"{row.line.title} on {section.title}, in percent",
+            f"{row.line.title} on {section.title}, under other labels and selections, in percent",
             headings,
             tuple(
                 (

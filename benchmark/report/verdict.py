@@ -47,7 +47,8 @@ def _judged(table: Table, section: Section, beside: Sequence[str]) -> list[Part]
     said += [*_means(table, section), *beside]
     parts: list[Part] = [Heading(title), Points(tuple(said))]
     if others := tuple(sentence(one, base.title, title) for one in whole if one not in own):
-        parts.append(More(f"The other {len(others)} rows on {title}", (Points(others),)))
+        rows = f"{len(others)} rows" if len(others) > 1 else "row"
+        parts.append(More(f"The other {rows} on {title}", (Points(others),)))
     return parts
 
 

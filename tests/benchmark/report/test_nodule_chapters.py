@@ -29,12 +29,11 @@ from runs import write_whole_run
 
 KNOWN = Known.of(methods.ROWS | references.ROWS, LABEL_RULES, datasets.SOURCES, classify)
 TESTED = 60
-ROWS = {"ce": 0.55, "poisson": 0.5, "clip_lung": 0.8, "majority": 0.4}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return write_whole_run(tmp_path_factory.mktemp("nodules") / "run", ROWS, TESTED)
+    return write_whole_run(tmp_path_factory.mktemp("nodules") / "run", TESTED)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ ROWS = {"ce": 0.55, "clip_lung": 0.8, "clip_lung_ic": 0.6, "clip_lung_trusted": 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return gather(write_whole_run(tmp_path_factory.mktemp("variants") / "run", ROWS, 60), KNOWN)
+    return gather(write_whole_run(tmp_path_factory.mktemp("variants") / "run", 60, rows=ROWS), KNOWN)
 
 
 def lines_of(*keys: str) -> list[Line]:
@@ -63,11 +63,11 @@ def test_the_difference_is_that_of_folds_and_that_of_pooled_predictions(run):
 
 def test_a_run_without_variants_has_no_such_chapter(tmp_path):
     rows = {key: chance for key, chance in ROWS.items() if key != "clip_lung_trusted"}
-    assert not variants.chapter(gather(write_whole_run(tmp_path / "run", rows, 30), KNOWN)).parts
+    assert not variants.chapter(gather(write_whole_run(tmp_path / "run", 30, rows=rows), KNOWN)).parts
 
 
 def test_a_variant_with_one_fold_shows_no_interval_and_is_not_pooled_with_other_nodules(tmp_path):
-    folder = write_whole_run(tmp_path / "run", ROWS, 30)
+    folder = write_whole_run(tmp_path / "run", 30, rows=ROWS)
     for label_set in ("three", "two"):
         for fold in range(1, 5):
             for seed in range(2):
