@@ -11,6 +11,7 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 import datasets
 import methods
@@ -60,8 +61,8 @@ def run(args: argparse.Namespace, command: str) -> int:
         kept = leave.plan(specs, rows, preset)
         console.print_plan(out, specs, done, rows, f"{workers} on {device}", times, kept, preset.nodules)
         return 0
-    for place in folders:
-        ahead.look(place, rows.values(), preset.text_tower, load_text_tower, args.scheduler)
+    looks = (ahead.look(place, rows.values(), preset.text_tower, load_text_tower, args.scheduler) for place in folders)
+    console.print_warnings(err, list(dict.fromkeys(chain.from_iterable(looks))))
     file = args.cohort.resolve() if args.cohort else prepare(args, preset, max(1, workers), err)
     nodules = store.open_once(file)
     console.print_preparation(err, nodules, file)

@@ -7,6 +7,7 @@ from benchmark.contracts import Row, TextTowerSpec
 from benchmark.executor import probe
 from benchmark.places import writable
 from benchmark.runfile import load as load_run
+from benchmark.scheduler import Scheduler
 
 
 def look(
@@ -14,16 +15,18 @@ def look(
     rows: Iterable[Row],
     tower: TextTowerSpec,
     load: Callable[[TextTowerSpec], object],
-    scheduler: str | None,
-) -> None:
-    """Try what the fits of a run will need. A finished run needs only its folder: its tables are made of records.
+    scheduler: Scheduler | None,
+) -> list[str]:
+    """Try what the fits of a run will need; return what to warn of.
+
+    A finished run needs only its folder: its tables are made of records.
 
     Args:
         folder: The run's.
         rows: What is made.
         tower: The text tower.
         load: Loads it, or raises InputError.
-        scheduler: Address of a dask scheduler, if the work goes there.
+        scheduler: If the work goes there.
 
     Raises:
         InputError: What is missing, and what to do.
@@ -31,8 +34,10 @@ def look(
     writable(folder)
     file = folder / "run.json"
     if file.exists() and load_run(file).finished:
-        return
+        return []
     if tower.name != "random" and any(row.reads_text for row in rows):
         load(tower)
-    if scheduler is not None:
-        probe(scheduler)
+    if scheduler is None:
+        return []
+    probe(scheduler)
+    return [warning] if (warning := scheduler.warning()) else []

@@ -6,12 +6,15 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO
 
 from benchmark.contracts import InputError
 from benchmark.files import write_atomically
 from benchmark.run import Run
 
+_XZ = b"\xfd7zXZ\0"
+_MEMORY = 2**27  # bytes that unpacking may use: an .xz names the memory that it wants
 MOST = 2**30  # bytes unpacked: a run of quick has 40 MB, and a small file may promise terabytes
 
 
@@ -46,15 +49,44 @@ def opened(run: Path) -> Iterator[Path]:
     if not run.is_file():
         yield run
         return
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, TemporaryFile() as plain:
         try:
-            with tarfile.open(run) as archive:
+            _unpack(run, plain)
+            with tarfile.open(fileobj=plain, mode="r:") as archive:
                 total = 0
                 for entry in archive:  # one by one: a header tells the size before anything is unpacked
                     total += entry.size
                     if total > MOST:
-                        raise InputError(f"{run} unpacks to more than {MOST // 2**20:,} MiB, which no run has")
+                        raise _too_much(run)
                     archive.extract(entry, folder, filter="data")
-        except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError, RecursionError) as error:
             raise InputError(f"{run} is no packed run, or a damaged one ({error}): give the folder of a run") from error
         yield Path(folder)
+
+
+def _unpack(run: Path, plain: IO[bytes]) -> None:
+    """Write what an .xz unpacks to, or any other file as it is, up to the most that a run can be.
+
+    Raises:
+        InputError: It is more.
+        Exception: It is damaged.
+    """
+    with run.open("rb") as file:
+        packed = file.read(len(_XZ)) == _XZ
+        file.seek(0)
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY) if packed else None
+        while part := file.read(2**16):
+            while part or (unpacker and not unpacker.needs_input and not unpacker.eof):
+                plain.write(unpacker.decompress(part, 2**20) if unpacker else part)
+                part = b""
+                if plain.tell() > MOST:
+                    raise _too_much(run)
+            if unpacker and unpacker.eof:
+                break
+    if unpacker and not unpacker.eof:
+        raise EOFError("it is cut short")
+    plain.seek(0)
+
+
+def _too_much(run: Path) -> InputError:
+    return InputError(f"{run} unpacks to more than {MOST // 2**20:,} MiB, which no run has")

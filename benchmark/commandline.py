@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from benchmark.contracts import InputError
 from benchmark.places import expanded
+from benchmark.scheduler import Scheduler
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,7 +68,12 @@ def parse(command: Sequence[str]) -> argparse.Namespace:
     Raises:
         InputError: It makes no sense.
     """
-    return checked(parser().parse_args(command))
+    args = checked(parser().parse_args(command))
+    credentials = args.tls_ca, args.tls_cert, args.tls_key
+    if args.scheduler is None and any(credentials):
+        raise InputError("--tls-ca, --tls-cert and --tls-key are for --scheduler: give it too, or leave them out")
+    args.scheduler = None if args.scheduler is None else Scheduler(args.scheduler, *credentials)
+    return args
 
 
 def checked(args: argparse.Namespace) -> argparse.Namespace:
@@ -99,6 +105,9 @@ def parser() -> Parser:
     add("--dicom-root", type=path, metavar="PATH", help="a LIDC-IDRI download: folder, zip, tar (default: ~/.pylidcrc)")
     add("--verify", action="store_true", help="read every slice of the download again that was read before")
     add("--scheduler", metavar="ADDRESS", help="a running dask scheduler to work on, instead of processes")
+    add("--tls-ca", type=path, metavar="FILE", help="certificates that the scheduler's is signed by (tls:// address)")
+    add("--tls-cert", type=path, metavar="FILE", help="our certificate, which scheduler and workers must trust")
+    add("--tls-key", type=path, metavar="FILE", help="its key (default: in the certificate's file)")
     add("--out", type=path, metavar="FOLDER", help="the run folder (default: results/runs/...)")
     add(
         "--keep-weights", action="store_true", help="keep every fit's weights (default: where a run's are under 500 MB)"

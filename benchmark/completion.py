@@ -13,6 +13,7 @@ from benchmark.origin import Origin, write_tables
 from benchmark.progress import progress
 from benchmark.records import Found
 from benchmark.runfile import RunMetadata
+from benchmark.scheduler import Scheduler
 from benchmark.tables import Table, tables_of
 from benchmark.timings import Timings
 
@@ -29,7 +30,7 @@ class Order:
         known: All rows that there are, in table order.
         load_tower: Loads a text tower's weights, or raises InputError.
         workers: Local processes; 0 works in this one.
-        scheduler: Address of a dask scheduler to work on instead.
+        scheduler: A dask scheduler to work on instead.
         times: What is known of how long fits take.
         err: Where warnings and progress are shown.
     """
@@ -41,7 +42,7 @@ class Order:
     known: Mapping[str, Row]
     load_tower: Callable[[TextTowerSpec], TextWeights | None]
     workers: int
-    scheduler: str | None
+    scheduler: Scheduler | None
     times: Timings
     err: Console
 

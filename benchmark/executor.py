@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from benchmark.contracts import InputError
 from benchmark.devices import Unfit
+from benchmark.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -22,6 +23,7 @@ Result = TypeVar("Result")
 
 _DEATHS_ALLOWED = 10
 _KEEP = 1 << 30  # bytes
+_PATIENCE_S = 10.0  # for an answer of a scheduler
 _WATCH_S = 10.0  # between two looks at whether there are workers
 _ALONE = "--workers 0 does without dask, in this process"
 
@@ -31,7 +33,7 @@ def execute(
     jobs: Sequence[Job],
     *,
     workers: int,
-    scheduler: str | None = None,
+    scheduler: Scheduler | None = None,
     patience_s: float = 60.0,
 ) -> Iterator[tuple[Job, Result | None]]:
     """Yield each job with its result as it finishes; a job whose workers died ten times has the result None.
@@ -42,7 +44,7 @@ def execute(
         work: Importable by name from every worker, as are the jobs' types.
         jobs: Begun in this order.
         workers: Local processes; 0 works in this process (for debuggers). Ignored with a scheduler.
-        scheduler: Address of a running dask scheduler whose workers see the same files and code.
+        scheduler: A running dask scheduler whose workers see the same files and code.
         patience_s: How long to wait for a first worker, or without any.
 
     Raises:
@@ -79,7 +81,7 @@ def execute(
                 raise _lost(scheduler) from error
 
 
-def _finished(client: "Client", futures: "Futures", scheduler: str | None, patience_s: float) -> "Futures":
+def _finished(client: "Client", futures: "Futures", scheduler: Scheduler | None, patience_s: float) -> "Futures":
     """Return those that are finished, once some are.
 
     Raises:
@@ -117,7 +119,7 @@ def _replace(client: "Client", unfit: Unfit) -> None:
         client.retire_workers([unfit.worker])
 
 
-def probe(scheduler: str, patience_s: float = 60.0) -> None:
+def probe(scheduler: Scheduler, patience_s: float = 60.0) -> None:
     """See that a scheduler answers and has workers that can import the project.
 
     Raises:
@@ -128,7 +130,7 @@ def probe(scheduler: str, patience_s: float = 60.0) -> None:
 
 
 @contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator["Client"]:
+def _client(workers: int, scheduler: Scheduler | None) -> Iterator["Client"]:
     """Give a client of the scheduler at an address, or of local processes.
 
     Raises:
@@ -137,6 +139,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator["Client"]:
     try:
         import dask
         import distributed
+
+        from benchmark import localcluster
     except Exception as error:  # reading a malformed configuration raises whatever its parser does
         raise InputError(
             f"dask does not start ({_first_line(error)}): mend or remove its configuration files; {_ALONE}"
@@ -152,13 +156,13 @@ def _client(workers: int, scheduler: str | None) -> Iterator["Client"]:
     }
     with dask.config.set(settings):
         if scheduler is not None:
+            security = scheduler.security()
+            scheduler.greet(security, _PATIENCE_S)
             try:
-                client = distributed.Client(scheduler, timeout=10)  # type: ignore[no-untyped-call]
-            except (
-                OSError,
-                ValueError,
-                TypeError,
-            ) as error:  # ValueError: no address at all; TypeError: TLS is missing
+                client = distributed.Client(  # type: ignore[no-untyped-call]
+                    scheduler.address, security=security, timeout=_PATIENCE_S
+                )
+            except (OSError, ValueError, TypeError, RuntimeError) as error:  # RuntimeError: encryption is demanded
                 raise InputError(
                     f"no dask scheduler answers at {scheduler} ({_first_line(error)}); check the address given with "
                     "--scheduler"
@@ -167,14 +171,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator["Client"]:
                 yield client
             return
         try:
-            cluster = distributed.LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=workers,
-                threads_per_worker=1,
-                memory_limit=0,
-                dashboard_address="127.0.0.1:0",  # None would still claim port 8787, and warn where it is taken
-                silence_logs=logging.CRITICAL,
-            )
-        except Exception as error:  # no loopback, no process, a configuration that demands encryption
+            cluster = localcluster.cluster(workers, logging.CRITICAL)
+        except Exception as error:  # no loopback, no process, a configuration that makes no sense
             raise InputError(
                 f"dask cannot start worker processes on this machine ({_first_line(error)}); {_ALONE}"
             ) from error
@@ -182,7 +180,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator["Client"]:
             yield client
 
 
-def _probe(client: "Client", module: str, scheduler: str | None, patience_s: float) -> None:
+def _probe(client: "Client", module: str, scheduler: Scheduler | None, patience_s: float) -> None:
     """See that there is a worker, and that all of them can import the project.
 
     Raises:
@@ -208,11 +206,11 @@ def _probe(client: "Client", module: str, scheduler: str | None, patience_s: flo
         ) from error
 
 
-def _named(scheduler: str | None) -> str:
+def _named(scheduler: Scheduler | None) -> str:
     return f"the dask scheduler at {scheduler}" if scheduler else "the local dask scheduler"
 
 
-def _lost(scheduler: str | None) -> InputError:
+def _lost(scheduler: Scheduler | None) -> InputError:
     return InputError(f"{_named(scheduler)} was lost; what is finished is kept, the same command goes on from there")
 
 

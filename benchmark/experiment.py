@@ -17,6 +17,7 @@ from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
 from benchmark.run import Run
 from benchmark.runner import task_of
+from benchmark.scheduler import Scheduler
 
 
 def name_fits(protocols: Sequence[Protocol], rows: Mapping[str, Row], folds: int, seeds: int) -> list[FitSpec]:
@@ -147,24 +148,24 @@ class Experiment:
         return {key: row for key, row in rows.items() if key in there}, everything, told
 
     def train(
-        self, missing: Sequence[FitSpec], workers: int, scheduler: str | None, now: Callable[[int, int, str], None]
+        self, specs: Sequence[FitSpec], workers: int, scheduler: Scheduler | None, now: Callable[[int, int, str], None]
     ) -> None:
         """Make fits; their records are the result.
 
         Args:
-            missing: Which.
+            specs: Which.
             workers: Local processes; 0 works in this one.
-            scheduler: Address of a dask scheduler to work on instead.
+            scheduler: To work on instead.
             now: Called with the number done, their total and what is new.
 
         Raises:
             InputError: The scheduler or its workers are not there, or are lost.
         """
-        now(0, len(missing), "starting")
-        finished = execute(Job.run, list(self._jobs(missing)), workers=workers, scheduler=scheduler)
+        now(0, len(specs), "starting")
+        finished = execute(Job.run, list(self._jobs(specs)), workers=workers, scheduler=scheduler)
         for done, (job, status) in enumerate(finished, start=1):
             fit = f"{job.spec.method} {job.spec.label_set} fold {job.spec.fold}"
-            now(done, len(missing), f"{fit}: {status or 'its workers died'}")
+            now(done, len(specs), f"{fit}: {status or 'its workers died'}")
 
     def check_settings(self) -> None:
         """Build every row whose hyperparameters were changed by hand, so that nonsense is said before any training.
@@ -195,9 +196,8 @@ class Experiment:
         preset = replace(self.preset, text_tower=replace(self.preset.text_tower, weights=hash_of(self.text_weights)))
         for spec in specs:
             row, data = self.rows[spec.method], self.data[spec.label_set, spec.fold]
-            content = self.run.folder, self.identity, row, data, preset, self.device, extras
             try:
-                packed = pickle.dumps(content)
+                packed = pickle.dumps((self.run.folder, self.identity, row, data, preset, self.device, extras))
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 where = "define its class at the top level of its file"
                 raise InputError(f"the row {row.key} cannot travel to a worker ({error}): {where}") from error

@@ -3,12 +3,16 @@
 import ast
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO
+from zipfile import ZipFile, is_zipfile
+
+_BOMB, _TIMES = 2**28, 50  # bytes; as often as the file
 
 
 def sha256(content: bytes | str) -> str:
@@ -38,6 +42,36 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, or a crash, sees all of it or nothing."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def promised(path: Path) -> int:
+    """Return how many bytes the members of a zip say that they unpack to, in all; 0 for what is no zip.
+
+    Raises:
+        zipfile.BadZipFile: It is a damaged one.
+    """
+    if not is_zipfile(path):
+        return 0
+    with ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
+
+
+def is_bomb(path: Path) -> bool:
+    """Return whether a zip says that it unpacks to far more than arrays of voxels do: 256 MiB, and 50 times its size.
+
+    Raises:
+        zipfile.BadZipFile: It is a damaged one.
+    """
+    return promised(path) > max(_BOMB, _TIMES * path.stat().st_size)
+
+
+def is_formula(text: str) -> bool:
+    """Return whether a spreadsheet that opens a CSV file would take a cell for a formula; a number is none.
+
+    >>> is_formula("=1+1"), is_formula("-A1"), is_formula("-1.5"), is_formula("a=b")
+    (True, True, False, False)
+    """
+    return text[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"[+-][\d.]+", text)
 
 
 def code_hash(files: Iterable[Path]) -> str:

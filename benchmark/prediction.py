@@ -2,6 +2,7 @@
 
 import csv
 import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int16
 
 from benchmark import weights
 from benchmark.contracts import InputError, Method, Row, TextTowerSpec
+from benchmark.files import is_bomb, is_formula
 from benchmark.identity import plain_settings
 from benchmark.metrics import decide
 from benchmark.records import FitRecord, Unusable
@@ -39,6 +41,10 @@ class Crops:
     hu: Int16[np.ndarray, "nodules slices rows columns"]
     diameter_mm: Float[np.ndarray, " nodules"]
 
+    def __post_init__(self) -> None:
+        if formulas := [name for name in self.ids if is_formula(name)]:
+            raise InputError(f"the nodule_id {formulas[0]!r} is a formula to a spreadsheet: name it otherwise")
+
 
 def read_crops(path: Path) -> Crops:
     """Read crops from an .npy of int16 [nodules, slices, rows, columns], or an .npz that has them as `volumes`.
@@ -50,12 +56,14 @@ def read_crops(path: Path) -> Crops:
     """
     wanted = "give an .npy of int16 crops [nodules, slices, rows, columns] in HU, or an .npz with them as `volumes`"
     try:
+        if is_bomb(path):
+            raise ValueError("it unpacks to hundreds of times its size")
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             arrays = {ARRAY: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
     except FileNotFoundError as error:
         raise InputError(f"there is no {path}: {wanted}") from error
-    except (ValueError, EOFError, OSError, BadZipFile) as error:
+    except (ValueError, EOFError, OSError, BadZipFile, zlib.error, RuntimeError, MemoryError) as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as crops ({said}): {wanted}") from error
     hu = arrays.get(ARRAY)

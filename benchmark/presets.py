@@ -200,7 +200,7 @@ def _setting(text: str, value: str, now: object) -> Setting:
     try:
         read_so = plain(tomllib.loads(f"value = {value}", parse_float=Decimal)["value"])
         found = msgspec.convert(read_so, bool | int | float | str | tuple[bool | int | float | str, ...])
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # of tomllib, of msgspec, and of a number with thousands of digits
         if not value or value[0] in "[{\"'" or "\n" in value:
             raise InputError(f"--set {text!r}: {value!r} is no value as TOML writes it, nor a bare word") from error
     if isinstance(found, float) and not math.isfinite(found):

@@ -26,6 +26,11 @@ class Unusable(Exception):
     """A record that cannot be used, and why: damaged, edited, of another run, or made by other code or settings."""
 
 
+def is_plain(name: str) -> bool:
+    """Return whether a name is one folder's, here and on Windows, and leads nowhere else."""
+    return not set(name) & set("/\\:\0") and name.strip(". ") != ""
+
+
 @dataclass(frozen=True)
 class FitSpec:
     """Names one fit: the unit of work, of storage and of retry."""
@@ -36,7 +41,13 @@ class FitSpec:
     seed: int
 
     def path(self) -> Path:
-        """Return the record's place below a run's folder of fits."""
+        """Return the record's place below a run's folder of fits.
+
+        Raises:
+            Unusable: A name would lead elsewhere.
+        """
+        if not (is_plain(self.label_set) and is_plain(self.method)):
+            raise Unusable(f"{self.label_set!r} or {self.method!r} is no name of a folder")
         return Path(self.label_set, self.method, f"fold{self.fold}-seed{self.seed}.json")
 
 
@@ -135,7 +146,7 @@ class FitRecord(FitHead):
             rows = np.array(content.pop("proba"), dtype=np.float64)
             proba = rows.reshape(len(labels), -1 if len(labels) else 0)
             head = msgspec.convert(content, FitHead)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise Unusable(f"damaged ({error})") from error
         if fault := _fault(head, labels, proba):
             raise Unusable(f"damaged ({fault})")
@@ -180,7 +191,7 @@ def unseal(data: bytes) -> bytes:
     """
     try:
         sealed = msgspec.json.decode(data, type=_Sealed)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unusable(f"damaged, or of another version of this suite ({error})") from error
     if sealed.format != FORMAT:
         raise Unusable(f"of another version of this suite: format {sealed.format}, not {FORMAT}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from benchmark.against_base import COMPARISON, differences
+from benchmark.files import is_formula
 from benchmark.footnotes import footnotes
 from benchmark.tables import Table, cells, grid
 
@@ -61,8 +62,13 @@ def csv_text(table: Table, columns: dict[str, str]) -> str:
             for metric, score in cells(line, section).items():
                 numbers = [*("" if math.isnan(n) else f"{n:.6f}" for n in (score.mean, score.std)), len(score.folds)]
                 head = [section.protocol.key, section.decision, line.row.key, line.title, line.row.kind, metric]
-                writer.writerow([*head, *numbers, *columns.values()])
+                writer.writerow([*map(_cell, head), *numbers, *map(_cell, columns.values())])
     return out.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Return a user's words as a cell that no spreadsheet runs."""
+    return f"'{text}" if is_formula(text) else text
 
 
 def _md(text: str) -> str:

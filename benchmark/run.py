@@ -18,7 +18,7 @@ import msgspec
 from benchmark.contracts import InputError, Protocol, TextWeights
 from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
-from benchmark.records import FitRecord, FitSpec, Unusable
+from benchmark.records import FitRecord, FitSpec, Unusable, is_plain
 from benchmark.runfile import DIGITS, RunFile, RunMetadata, differing, load, refuse
 
 _MEANS = {
@@ -141,6 +141,8 @@ class Run:
         found = []
         for folder, _, files in os.walk(self.folder / "fits", onerror=_refuse_unless_missing, followlinks=True):
             label_set, method = Path(folder).parts[-2:]
+            if not (is_plain(label_set) and is_plain(method)):
+                continue
             matches = [re.fullmatch(r"fold(\d+)-seed(\d+)\.json", name) for name in files]
             found += [FitSpec(label_set, method, int(match[1]), int(match[2])) for match in matches if match]
         return sorted(found, key=lambda spec: spec.path())

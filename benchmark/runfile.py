@@ -64,7 +64,7 @@ def load(file: Path) -> RunFile:
     """
     try:
         return msgspec.json.decode(file.read_bytes(), type=RunFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{file} is damaged, or of another version of this suite ({error}); make the run anew in another folder"
         ) from error

@@ -204,6 +204,6 @@ def _read(file: Path) -> tuple[_Content, str]:
         return _Content(FORMAT, {}), ""
     except OSError as error:
         why = f"cannot be read ({error.strerror})"
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         why = f"damaged, or of another version of this suite ({error})"
     return _Content(FORMAT, {}), f"the times kept in {file} are not used: it is {why}"

@@ -23,7 +23,9 @@ class TomlFile:
             raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a TOML file") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: is not UTF-8 text; save it as such") from error
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError as error:
+            raise InputError(f"{path}: is nested too deeply to be read; write it flat") from error
+        except ValueError as error:  # TOMLDecodeError, and Python's own of a number with thousands of digits
             start = max((end for _, end, _ in _prefixes(self.text)), default=0)
             key = self.text.split("\n")[start].partition("=")[0].strip()
             raise InputError(f"{path}, line {start + 1}, key {key}: this is not valid TOML: {error}") from error
@@ -104,7 +106,7 @@ def _prefixes(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     for end in range(1, len(lines) + 1):
         try:
             data = tomllib.loads("\n".join(lines[:end]))
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             continue
         yield start, end, data
         start = end + 1

@@ -133,5 +133,5 @@ def _about(content: bytes) -> About | None:
         header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, msgspec.Raw])
         said = msgspec.json.decode(header["__metadata__"], type=dict[str, str])
         return msgspec.json.decode(said[_ABOUT], type=About)
-    except (struct.error, msgspec.DecodeError, UnicodeDecodeError, KeyError, OverflowError):
+    except (struct.error, msgspec.DecodeError, UnicodeDecodeError, KeyError, OverflowError, RecursionError):
         return None

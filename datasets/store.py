@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from numpy.lib import format as npy
 
 from benchmark.contracts import Cohort, InputError, Volumes
-from benchmark.files import replacing, write_atomically
+from benchmark.files import is_formula, promised, replacing, write_atomically
 from datasets.protocols import LABEL_SETS, labels
 
 FORMAT = 2
@@ -151,6 +151,10 @@ def _verified(cohort: Cohort, path: Path) -> Cohort:
 def _opened(path: Path) -> Cohort:
     """Read all but the voxels, which are mapped."""
     try:
+        if promised(path) > path.stat().st_size:  # it is not compressed, so what says this is a bomb
+            raise InputError(
+                f"{path} is no prepared cohort, or a damaged one (it unpacks to more than its own size): {_INSTEAD}"
+            )
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"]))
             if meta.pop("format") != FORMAT:
@@ -187,6 +191,9 @@ def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " 
 
     These are ids, the readers' scores and means, which ratings are not to be relied on, sizes, strata, class indices
     (empty where left out) and fold. `benchmark.nodules` reads it.
+
+    Raises:
+        InputError: A text that came with the nodules is a formula to a spreadsheet.
     """
     columns: dict[str, Iterable[object]] = {
         "nodule_id": cohort.nodule_ids,
@@ -208,6 +215,9 @@ def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " 
         classes = labels(cohort, label_set, rule).tolist()
         columns[f"label_{label_set}"] = ["" if label < 0 else label for label in classes]
     columns["fold"] = fold_of.tolist()
+    for name in ("nodule_id", "scan_id", "patient_id", *(f"stratum_{name}" for name in cohort.strata)):
+        if formulas := [text for text in map(str, columns[name]) if is_formula(text)]:
+            raise InputError(f"the {name} {formulas[0]!r} is a formula to a spreadsheet: write it otherwise")
 
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

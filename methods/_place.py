@@ -124,7 +124,7 @@ class Place:
             return None
         try:
             content = json.loads(file.read_text("utf-8"))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise InputError(f"{name} of {self.title} cannot be read as JSON ({error}); get it anew") from error
         if not isinstance(content, dict):
             raise InputError(f"{name} of {self.title} holds no mapping, so it describes no model; get it anew")

@@ -42,8 +42,13 @@ def openai_weights(path: str | None, expected: Mapping[str, Tensor]) -> tuple[di
     file = Path(path) if path is not None else _hub_file()
     weights = read(file, _REMEDY)
     _check(file, weights, expected)
+    return weights, sha256_of(file) == published_sha256()
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
     with file.open("rb") as content:
-        return weights, hashlib.file_digest(content, "sha256").hexdigest() == published_sha256()
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def published_sha256() -> str:
@@ -55,6 +60,14 @@ def published_sha256() -> str:
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise ValueError(f"open_clip no longer publishes the hash of OpenAI's weights in their address {address}")
     return sha256
+
+
+def published_archives() -> frozenset[str]:
+    """Return the hashes of the TorchScript archives that open_clip's table knows: OpenAI's, of each size."""
+    from open_clip import get_pretrained_cfg, list_pretrained_models_by_tag
+
+    addresses = [get_pretrained_cfg(name, "openai")["url"] for name in list_pretrained_models_by_tag("openai")]
+    return frozenset(found[0] for address in addresses if (found := re.findall("(?<=/)[0-9a-f]{64}(?=/)", address)))
 
 
 def _hub_file() -> Path:
@@ -77,6 +90,9 @@ def _hub_file() -> Path:
 def read(file: Path, remedy: str) -> dict[str, Tensor]:
     """Read safetensors, a pickled state dict, or OpenAI's TorchScript archive: whichever it is, however it is called.
 
+    None may run code: a pickle goes through torch's weights-only reader, and since an archive is a program, only those
+    are opened whose file has a hash that open_clip publishes.
+
     Raises:
         InputError: It is none of them; the sentence ends in the remedy.
     """
@@ -97,10 +113,17 @@ def read(file: Path, remedy: str) -> dict[str, Tensor]:
                 loaded = torch.load(content, map_location="cpu", weights_only=True)
             weights: dict[str, Tensor] = dict(loaded.get("state_dict", loaded))
             return {name.removeprefix("module."): weight for name, weight in weights.items()}
+        if sha256_of(file) not in published_archives():
+            raise InputError(
+                f"{file} is a TorchScript archive, which is a program, and none that OpenAI published, so it is not "
+                f"opened: {remedy}"
+            )
         with warnings.catch_warnings():  # torch.load refuses such a file unless it may run any code
             warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated; the archive is what it is
             archive: torch.jit.ScriptModule = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
         return {name: weight for name, weight in archive.state_dict().items() if name not in _ARCHIVE_EXTRAS}
+    except InputError:
+        raise
     except Exception as error:  # a damaged or foreign file can raise anything in any of the three readers
         raise InputError(f"cannot read CLIP weights from {file}: {remedy}") from error
 

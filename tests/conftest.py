@@ -1,8 +1,11 @@
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 # Anyone's run looks for new counterexamples; CI repeats the same ones, so that a commit stands or falls by itself.
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -10,9 +13,22 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+# Nothing is written into the checkout: not what hypothesis remembers, nor cohorts and times of runs that name no place.
+_OURS = tempfile.TemporaryDirectory(prefix="lung-nodule-tests-", ignore_cleanup_errors=True)
+set_hypothesis_home_dir(Path(_OURS.name, "hypothesis"))
+os.environ["LUNG_NODULE_BENCHMARK_WORK"] = str(Path(_OURS.name, "work"))
+
+# Sockets of this process are pytest-socket's matter (pyproject.toml), those of processes below it sitecustomize's.
+_OFFLINE = str(Path(__file__).parent / "support" / "offline")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_OFFLINE, os.environ.get("PYTHONPATH")]))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-windows", action="store_true", help="cut every window of 5 to 20 patients, not 500 of them (minutes)"
+    )
+    parser.addoption(
+        "--strangers", type=int, default=40, help="how often strangers knock on each port of a run (1,000: minutes)"
     )
     parser.addoption(
         "--large-cohort", action="store_true", help="read 100,000 nodules from a sparse file, not 1,500 (a minute)"

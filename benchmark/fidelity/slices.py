@@ -1,6 +1,7 @@
 """Slices: real central slices as a file keeps them, and rendered ones brought to the same edges."""
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Int16
 
 from benchmark.contracts import InputError
+from benchmark.files import is_bomb
 
 Slices = Int16[np.ndarray, "nodules 32 32"]
 Covered = Bool[np.ndarray, "nodules 2 32"]
@@ -35,9 +37,20 @@ def read(path: Path) -> Real:
         InputError: The file is missing, is no such file, or its arrays do not fit each other.
     """
     try:
+        if is_bomb(path):
+            raise ValueError("it unpacks to hundreds of times its size")
         with np.load(path, allow_pickle=False) as stored:
             names, hu, covered = (stored[name] for name in ("nodule_id", "hu", "covered"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         raise InputError(f"cannot read slices from {path} ({error}): give the .npz file that holds them") from error
     count = len(names)
     shapes = {"nodule_id": (count,), "hu": (count, 32, 32), "covered": (count, 2, 32)}

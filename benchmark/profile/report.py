@@ -149,7 +149,7 @@ def read_figures(path: Path) -> dict[str, Json]:
         return nothing
     try:
         return nothing | msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Json] | str])
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise InputError(f"{path} is no file of figures ({error}); give --write another") from error
 
 

@@ -89,7 +89,7 @@ def _audits(path: Path) -> list[_Audit]:
         return msgspec.json.decode(path.read_bytes(), type=list[_Audit])
     except FileNotFoundError:
         return []
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         command = f"python -m benchmark audit --json > {path}"
         raise InputError(f"{path} is no audit ({error}); make it again: {command}") from error
 

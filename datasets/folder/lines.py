@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmark.contracts import InputError
+from benchmark.files import is_formula
 
 Point = tuple[float, float, float]
 
@@ -41,6 +42,8 @@ class Line:
             self.refuse(f"{column} is {name!r}, which stands for a missing value: fill it in, or leave the line out")
         if any(unicodedata.category(letter) == "Cc" for letter in self.cells[column]):
             self.refuse(f"{column} is {self.cells[column]!r}, which holds a control character: write it without")
+        if is_formula(name):
+            self.refuse(f"{column} is {name!r}, which a spreadsheet takes for a formula: name it otherwise")
         return name
 
     def numbers(self, column: str, *, several: bool = True) -> tuple[float, ...]:

@@ -34,7 +34,7 @@ class Ledger:
             self.hashes = msgspec.json.decode(path.read_bytes(), type=dict[str, _Hash])
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(
                 f"{path}, which holds the first readings of a series' slices, cannot be read ({error}): restore it, or "
                 "delete it to take the slices as they are now for the first ones"

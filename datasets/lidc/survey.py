@@ -145,7 +145,7 @@ def _remembered(path: Path) -> Index | None:
     """Return what an index file says; None where it is not there or not whole, or a fault of its may have passed."""
     try:
         kept = msgspec.convert(json.loads(path.read_bytes()), Index)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return None if any(fault.passing for fault in kept.faults) else kept
 

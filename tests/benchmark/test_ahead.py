@@ -8,6 +8,7 @@ from benchmark.contracts import InputError, Provenance
 from benchmark.recipe import PRESETS
 from benchmark.run import Run
 from benchmark.runfile import RunMetadata
+from benchmark.scheduler import Scheduler
 from fakes import IDENTITY, LINEAR, PRESET, A
 
 CLIP, OPENAI = methods.ROWS["clip"], PRESET.text_tower
@@ -29,7 +30,7 @@ def test_the_text_tower_is_looked_for_before_the_work(tmp_path):
 
 def test_the_cluster_and_the_folder_are_tried_before_the_work(tmp_path):
     with pytest.raises(InputError, match="no dask scheduler answers at nowhere"):
-        ahead.look(tmp_path / "run", [LINEAR], OPENAI, gone, "nowhere")
+        ahead.look(tmp_path / "run", [LINEAR], OPENAI, gone, Scheduler("nowhere"))
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"nothing can be written to .*file/run"):
         ahead.look(tmp_path / "file" / "run", [LINEAR], OPENAI, gone, None)
@@ -41,4 +42,4 @@ def test_a_finished_run_needs_neither_weights_nor_cluster(tmp_path):
     with pytest.raises(InputError, match="the weights are gone"):
         ahead.look(run.folder, [CLIP], OPENAI, gone, None)
     run.finish([A])
-    ahead.look(run.folder, [CLIP], OPENAI, gone, "nowhere")
+    ahead.look(run.folder, [CLIP], OPENAI, gone, Scheduler("nowhere"))

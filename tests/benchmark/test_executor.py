@@ -18,6 +18,7 @@ from benchmark.devices import Unfit, answering
 from benchmark.executor import execute
 from benchmark.experiment import Job
 from benchmark.identity import ROOT
+from benchmark.scheduler import Scheduler
 
 
 def double(number: int) -> int:
@@ -61,13 +62,13 @@ def test_a_running_scheduler_can_be_used_by_its_address():
 
     with LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0") as cluster:
         address = cluster.scheduler_address
-        assert dict(execute(double, [1, 2], workers=1, scheduler=address)) == {1: 2, 2: 4}
+        assert dict(execute(double, [1, 2], workers=1, scheduler=Scheduler(address))) == {1: 2, 2: 4}
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "tls://127.0.0.1:9"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
 def test_no_scheduler_at_the_address_is_said_so(address):
     with pytest.raises(InputError, match=f"no dask scheduler answers at {address}.*given with --scheduler"):
-        list(execute(double, [1], workers=1, scheduler=address))
+        list(execute(double, [1], workers=1, scheduler=Scheduler(address)))
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def cluster():
 def test_a_scheduler_without_workers_is_said_so(cluster):
     sentence = r"the dask scheduler at tcp://.* has had no worker for 0\.5 s; start some: dask worker"
     with pytest.raises(InputError, match=sentence):
-        list(execute(double, [1], workers=1, scheduler=cluster.scheduler_address, patience_s=0.5))
+        list(execute(double, [1], workers=1, scheduler=Scheduler(cluster.scheduler_address), patience_s=0.5))
 
 
 def test_workers_that_cannot_import_the_project_are_said_so(cluster, tmp_path):
@@ -95,7 +96,7 @@ def test_workers_that_cannot_import_the_project_are_said_so(cluster, tmp_path):
             "the dask scheduler at tcp://.* or a worker of it cannot import the project .*No module named 'benchmark'"
         )
         with pytest.raises(InputError, match=sentence):
-            list(execute(Job.run, [], workers=1, scheduler=cluster.scheduler_address, patience_s=60.0))
+            list(execute(Job.run, [], workers=1, scheduler=Scheduler(cluster.scheduler_address), patience_s=60.0))
     finally:
         worker.terminate()
         worker.wait()
@@ -141,7 +142,7 @@ def test_a_scheduler_that_is_lost_is_said_so(tmp_path):
 
         threading.Thread(target=kill_once_begun, daemon=True).start()
         with pytest.raises(InputError, match=LOST):
-            list(execute(begin_and_wait, [tmp_path / "begun"], workers=1, scheduler=address))
+            list(execute(begin_and_wait, [tmp_path / "begun"], workers=1, scheduler=Scheduler(address)))
 
 
 def test_a_scheduler_that_is_lost_before_the_work_begins_is_no_matter_of_imports(monkeypatch):
@@ -157,7 +158,7 @@ def test_a_scheduler_that_is_lost_before_the_work_begins_is_no_matter_of_imports
 
         monkeypatch.setattr(Client, "wait_for_workers", wait_and_lose)
         with pytest.raises(InputError, match=LOST):
-            list(execute(double, [1], workers=1, scheduler=address))
+            list(execute(double, [1], workers=1, scheduler=Scheduler(address)))
 
 
 def test_workers_that_are_all_lost_are_said_so_after_some_patience(tmp_path):
@@ -170,13 +171,20 @@ def test_workers_that_are_all_lost_are_said_so_after_some_patience(tmp_path):
 
         threading.Thread(target=kill_once_begun, daemon=True).start()
         with pytest.raises(InputError, match=r"lost all its workers and has had none for \d+ s; what is finished"):
-            list(execute(begin_and_wait, [tmp_path / "begun"], workers=1, scheduler=address, patience_s=3.0))
+            list(execute(begin_and_wait, [tmp_path / "begun"], workers=1, scheduler=Scheduler(address), patience_s=3.0))
 
 
-def test_a_configuration_that_demands_encryption_is_said_so_with_the_way_out(monkeypatch):
+def test_local_workers_satisfy_a_configuration_that_demands_encryption():
     import dask
 
     with dask.config.set({"distributed.comm.require-encryption": True}):
+        assert dict(execute(double, [1], workers=1)) == {1: 2}
+
+
+def test_a_configuration_of_tls_that_makes_no_sense_is_said_so_with_the_way_out():
+    import dask
+
+    with dask.config.set({"distributed.comm.tls.min-version": 9}):
         with pytest.raises(InputError, match=r"dask cannot start worker processes .*; --workers 0 does without dask"):
             list(execute(double, [1], workers=1))
 

@@ -17,6 +17,7 @@ from benchmark.identity import fit_key
 from benchmark.job import Job
 from benchmark.records import FitSpec
 from benchmark.runfile import RunMetadata
+from benchmark.scheduler import Scheduler
 from fakes import IDENTITY, LINEAR, PRESET, A, B, C, Linear, fold_data, make_cohort
 
 PRIOR = references.ROWS["majority"]
@@ -151,7 +152,7 @@ def test_a_plan_of_another_preset_is_refused_and_a_new_folder_holds_nothing(expe
 
 def test_a_lost_scheduler_is_said_so(experiment):
     with pytest.raises(InputError, match=r"no dask scheduler answers at nowhere \(.*\); check the address given"):
-        experiment.train(experiment.specs, 1, "nowhere", lambda *_: None)
+        experiment.train(experiment.specs, 1, Scheduler("nowhere"), lambda *_: None)
 
 
 def test_a_fit_whose_workers_died_is_told(experiment, monkeypatch):

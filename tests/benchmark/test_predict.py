@@ -90,7 +90,7 @@ def test_each_fit_says_of_its_test_nodules_what_its_record_says(run, cohort, key
 
 def test_the_mean_decides_and_the_spread_stands_beside_it():
     each = np.array([[[0.8, 0.2, 0.0], [0.5, 0.1, 0.4]], [[0.4, 0.2, 0.4], [0.3, 0.1, 0.6]]])
-    crops = Crops(("a,b", "=c"), np.zeros((2, 1, 1, 1), np.int16), np.full(2, np.nan))
+    crops = Crops(("a,b", "c"), np.zeros((2, 1, 1, 1), np.int16), np.full(2, np.nan))
     median = replace(methods.ROWS["ce"], make=type("Median", (methods.ROWS["ce"].method,), {"decoder": "median"}))
     names = ("benign", "unsure", "malignant")
     text = csv_text(crops, each, methods.ROWS["ce"], names, ["no\ndevice", "a phantom"])
@@ -99,7 +99,7 @@ def test_the_mean_decides_and_the_spread_stands_beside_it():
         "# a phantom",
         "nodule_id,decision,p_benign,p_unsure,p_malignant,std_benign,std_unsure,std_malignant",
         '"a,b",benign,0.600000,0.200000,0.200000,0.282843,0.000000,0.282843',
-        "=c,malignant,0.400000,0.100000,0.500000,0.141421,0.000000,0.141421",
+        "c,malignant,0.400000,0.100000,0.500000,0.141421,0.000000,0.141421",
     ]
     assert [row["decision"] for row in table(csv_text(crops, each, median, names, []))] == ["benign", "unsure"]
     assert table(csv_text(crops, each[:1], median, names, []))[0]["std_benign"] == ""

@@ -75,18 +75,24 @@ SAVE = {
 }
 
 
+def publish(monkeypatch, *files: Path) -> None:
+    """Let open_clip's table know these archives."""
+    monkeypatch.setattr(_weights, "published_archives", lambda: {_weights.sha256_of(file) for file in files})
+
+
 def text_state(clip: torch.nn.Module) -> dict[str, torch.Tensor]:
     """A frozen copy of the text tensors; the image tower's are dropped with it."""
     return {name: value.clone() for name, value in clip.state_dict().items() if not name.startswith("visual.")}
 
 
 @pytest.mark.parametrize("filename", SAVE)
-def test_every_kind_of_file_gives_the_same_weights(toy, filename):
+def test_every_kind_of_file_gives_the_same_weights(toy, filename, monkeypatch):
     """Weights bit by bit; features within rounding, since tensors may lie otherwise in memory."""
     clip = trained_clip()
     tokens = open_clip.tokenize(["a nodule image of benign.", "spiculation"])
     expected, state = clip.encode_text(tokens).detach(), text_state(clip)
     SAVE[filename](clip, toy / filename)
+    publish(monkeypatch, toy / filename)
     tower = load_text_tower(spec_of(toy / filename))
     found = text_state(tower.clip)
     assert found.keys() == state.keys() and all(torch.equal(found[name], state[name]) for name in state)
@@ -240,14 +246,26 @@ def test_without_a_path_the_hubs_cache_is_asked_before_the_hub(toy, monkeypatch)
 
 
 @pytest.mark.parametrize("filename", ["weights.safetensors", "state_dict.pt", "archive.pt"])
-def test_a_file_is_what_it_holds_and_not_what_it_is_called(toy, filename):
+def test_a_file_is_what_it_holds_and_not_what_it_is_called(toy, filename, monkeypatch):
     """The hub's cache links a name to a file without an ending; people rename files."""
     clip = trained_clip()
     expected = sha256_of(text_state(clip))
     SAVE[filename](clip, toy / filename)
+    publish(monkeypatch, toy / filename)
     for name in ("blob", "called.safetensors", "called.pt"):
         (toy / name).write_bytes((toy / filename).read_bytes())
         assert load_text_tower(spec_of(toy / name)).sha256 == expected
+
+
+def test_an_archive_is_a_program_and_opened_only_if_its_hash_is_published(toy, monkeypatch):
+    save_torchscript(trained_clip(), toy / "archive.pt")
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(InputError, match=rf"archive\.pt is a TorchScript archive, .* is not opened: get {HOW}"):
+        load_text_tower(spec_of(toy / "archive.pt"))
+
+
+def test_the_published_archives_are_openais_own():
+    assert published_sha256() in _weights.published_archives() and len(_weights.published_archives()) == 9
 
 
 def test_a_file_that_the_system_refuses_says_so_and_not_how_to_get_it(toy, monkeypatch):

@@ -157,7 +157,7 @@ PLANTED = (
     Planted(
         "any file of weights is OpenAI's",
         "methods/_weights.py",
-        'hashlib.file_digest(content, "sha256").hexdigest() == published_sha256()',
+        "sha256_of(file) == published_sha256()",
         "True",
         ("tests/methods/test_weights.py",),
     ),
