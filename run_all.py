@@ -58,8 +58,10 @@ def run(args: argparse.Namespace, command: str) -> int:
         specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
         asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
         done = {place: done_fits(place, specs, rows, preset, asked_for) for place in folders}
-        kept = leave.plan(specs, rows, preset)
-        console.print_plan(out, specs, done, rows, f"{workers} on {device}", times, kept, preset.nodules)
+        of_source = commandline.source_options(args)
+        fetched = datasets.outlook(args.source, times.work / "cohorts", preset.nodules, **of_source)
+        more = [leave.plan(specs, rows, preset), fetched]
+        console.print_plan(out, specs, done, rows, f"{workers} on {device}", times, more, preset.nodules)
         return 0
     looks = (ahead.look(place, rows.values(), preset.text_tower, load_text_tower, args.scheduler) for place in folders)
     console.print_warnings(err, list(dict.fromkeys(chain.from_iterable(looks))))

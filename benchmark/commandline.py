@@ -10,11 +10,22 @@ from benchmark.contracts import InputError
 from benchmark.places import expanded
 from benchmark.scheduler import Scheduler
 
+OF_SOURCE = {  # an option of real CT: its name among the arguments, and the source that takes it
+    "--dicom-root": ("dicom_root", "dicom"),
+    "--verify": ("verify", "dicom"),
+    "--keep-dicom": ("keep_dicom", "idc"),
+    "--connections": ("connections", "idc"),
+    "--idc-endpoint": ("endpoint", "idc"),
+    "--idc-timeout": ("timeout_s", "idc"),
+}
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that says what is wrong in one sentence."""
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_args(  # type: ignore[override]  # argparse has overloads for a namespace of one's own
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         """Parse; `--name=--` names no value, for which older versions of argparse would give an empty list."""
         words = sys.argv[1:] if args is None else list(args)
         if empty := [word for word in words if word.startswith("--") and word.endswith("=--")]:
@@ -77,13 +88,12 @@ def parse(command: Sequence[str]) -> argparse.Namespace:
 
 
 def checked(args: argparse.Namespace) -> argparse.Namespace:
-    """Return options of `add_grid`, and of a download, that go together; the source is the phantom if none is named.
+    """Return options of `add_grid`, and of real CT, that go together; the source is the phantom if none is named.
 
     Raises:
         InputError: They do not go together.
     """
-    dicom_root, verify = (getattr(args, name, None) for name in ("dicom_root", "verify"))
-    others = {"--source": args.source, "--dicom-root": dicom_root, "--verify": verify}
+    others = {"--source": args.source} | {option: getattr(args, name, None) for option, (name, _) in OF_SOURCE.items()}
     beside_a_file = {"--collection": args.collection, "--nodules": args.nodules}
     for option, given, beside in (
         ("--collection brings its own nodules", args.collection is not None, others),
@@ -92,9 +102,15 @@ def checked(args: argparse.Namespace) -> argparse.Namespace:
         if given and (wrong := [name for name, value in beside.items() if value not in (None, False)]):
             raise InputError(f"{option} and takes no {wrong[0]}: leave one of the two out")
     args.source = "phantom" if args.source is None else args.source
-    if (dicom_root or verify) and args.source != "dicom":
-        raise InputError("--dicom-root and --verify are for a download: give --source dicom too, or leave them out")
+    for option, (_, source) in OF_SOURCE.items():
+        if others[option] not in (None, False) and args.source != source:
+            raise InputError(f"{option} is for --source {source}, not for {args.source}: leave one of the two out")
     return args
+
+
+def source_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what a command line says of real CT, by the names that `datasets.open_source` has for it."""
+    return {name: value for name, _ in OF_SOURCE.values() if (value := getattr(args, name)) not in (None, False)}
 
 
 def parser() -> Parser:
@@ -104,6 +120,26 @@ def parser() -> Parser:
     add = p.add_argument
     add("--dicom-root", type=path, metavar="PATH", help="a LIDC-IDRI download: folder, zip, tar (default: ~/.pylidcrc)")
     add("--verify", action="store_true", help="read every slice of the download again that was read before")
+    add(
+        "--keep-dicom",
+        type=path,
+        metavar="FOLDER",
+        help="where slices that --source idc fetches stay, as --dicom-root takes them (default: they are dropped)",
+    )
+    add("--connections", type=at_least(1), metavar="N", help="of --source idc: requests at once (default: 32)")
+    add(
+        "--idc-endpoint",
+        dest="endpoint",
+        metavar="URL",
+        help="of --source idc: an object store with the bucket (default: the Imaging Data Commons' own)",
+    )
+    add(
+        "--idc-timeout",
+        dest="timeout_s",
+        type=positive,
+        metavar="SECONDS",
+        help="of --source idc: how long a connection may be silent (default: 30)",
+    )
     add("--scheduler", metavar="ADDRESS", help="a running dask scheduler to work on, instead of processes")
     add("--tls-ca", type=path, metavar="FILE", help="certificates that the scheduler's is signed by (tls:// address)")
     add("--tls-cert", type=path, metavar="FILE", help="our certificate, which scheduler and workers must trust")

@@ -58,6 +58,8 @@ def _print_download(console: Console, came: Preparation, is_sample: bool, shown:
         say(console, f"· left out {name}: {reason}", "yellow")
     if len(reasons) > shown:
         say(console, f"· and {len(reasons) - shown:,} more; {came.report} lists all")
+    if came.again:
+        say(console, f"· {len(came.again):,} of them are asked for again by the next run", "yellow")
 
 
 def print_choices(console: Console, choices: Sequence[tuple[str, str, str]]) -> None:
@@ -76,10 +78,10 @@ def print_plan(
     rows: Mapping[str, Row],
     means: str,
     times: Timings,
-    weights: str,
+    more: Sequence[str],
     sample: int | None,
 ) -> None:
-    """Print which fits there are, are done, would be made; what is known of the time; what is kept of weights.
+    """Print which fits there are, are done, would be made; what is known of the time; what else there is to say.
 
     Args:
         console: Where.
@@ -88,7 +90,7 @@ def print_plan(
         rows: What they are made of.
         means: What makes them, in words.
         times: What is known of their time.
-        weights: What is kept, in words.
+        more: Sentences; empty ones are left out.
         sample: Of so many nodules; None is all.
     """
     run, *ignoring = done
@@ -106,7 +108,8 @@ def print_plan(
         say(console, f"Of a sample: whole patients, spread evenly, until they hold {sample:,} nodules.")
     for sentence in times.sentences([spec for there in done.values() for spec in specs if spec not in there]):
         say(console, sentence)
-    say(console, weights)
+    for sentence in filter(None, more):
+        say(console, sentence)
     say(console, "A dry run: nothing was prepared, trained or written.")
 
 

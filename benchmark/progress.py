@@ -74,10 +74,10 @@ def _bar(console: Console, title: str, unit: str, forecast: Forecast | None) -> 
 
 @contextmanager
 def _lines(console: Console, title: str, unit: str, forecast: Forecast | None, every_s: float) -> Iterator[Advance]:
-    began, state, over = time.monotonic(), [0, 0], threading.Event()
+    began, state, said, over = time.monotonic(), [0, 0], [""], threading.Event()
 
     def advance(done: int, total: int, now: str = "", /) -> None:
-        state[:] = done, total
+        state[:], said[:] = (done, total), [f" ({now})" if now.endswith("/s") else ""]
 
     def tell() -> None:
         while not over.wait(every_s):
@@ -86,7 +86,7 @@ def _lines(console: Console, title: str, unit: str, forecast: Forecast | None, e
                 elapsed = time.monotonic() - began
                 left = forecast.left_s(done, elapsed) if forecast else elapsed / done * (total - done) if done else None
                 when = "time left unknown" if left is None else f"about {duration(left)} left"
-                say(console, f"{title}: {done} of {total} {unit}, {when}")
+                say(console, f"{title}: {done} of {total} {unit}{said[0]}, {when}")
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()

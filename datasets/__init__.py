@@ -3,23 +3,26 @@
 import difflib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from benchmark.contracts import Collection, InputError
+from datasets import cohort
 from datasets.folder import Folder
+from datasets.idc.bucket import ENDPOINT, TIMEOUT_S, Bucket
 from datasets.lidc.collections import Dicom, Phantom
+from datasets.lidc.idc import Idc
 from datasets.lidc.readings import ATTRIBUTES
 from datasets.protocols import DATASETS
 from datasets.work import Progress
 
-__all__ = ["ATTRIBUTES", "COLLECTIONS", "DATASETS", "SOURCES", "open_collection", "open_source", "register"]
+__all__ = ["ATTRIBUTES", "COLLECTIONS", "DATASETS", "SOURCES"]
+__all__ += ["open_any", "open_collection", "open_source", "outlook", "register"]
 
-SOURCES: dict[str, type[Collection]] = {"phantom": Phantom, "dicom": Dicom}
+SOURCES: dict[str, type[Collection]] = {"phantom": Phantom, "dicom": Dicom, "idc": Idc}
 """LIDC-IDRI's own, by `--source`; each has a `note`."""
 
 COLLECTIONS: dict[str, Callable[[], Collection]] = {}
 """Collections that plugins register, by `--collection`: a class, or whatever gives one when called."""
-
-_WORK = "dicom"  # the folder, beside the prepared files, that keeps what is done of a download
 
 
 def register(key: str, collection: Callable[[], Collection]) -> None:
@@ -35,35 +38,73 @@ def register(key: str, collection: Callable[[], Collection]) -> None:
     COLLECTIONS[key] = collection
 
 
-def open_source(
-    key: str,
-    folder: Path,
-    *,
-    dicom_root: Path | None = None,
-    verify: bool = False,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> Collection:
+class Options(TypedDict, total=False):
+    """What may be said of a source of real CT.
+
+    Attributes:
+        dicom_root: Where a download lies: a folder, zip or tar; else pylidc's configuration file is asked.
+        verify: Whether every slice of it is read again that was read before.
+        keep_dicom: Where fetched slices stay; else they are dropped.
+        endpoint: An object store's address, instead of the Imaging Data Commons' own.
+        connections: Requests to it at once.
+        timeout_s: How long a connection may be silent.
+        workers: Processes that read headers.
+        progress: Called with the number of folders and archives done and their total.
+    """
+
+    dicom_root: Path | None
+    verify: bool
+    keep_dicom: Path
+    endpoint: str
+    connections: int
+    timeout_s: float
+    workers: int
+    progress: Progress
+
+
+def open_source(key: str, folder: Path, **options: Unpack[Options]) -> Collection:
     """Return LIDC-IDRI from one of its sources.
 
     Args:
         key: A key of `SOURCES`.
         folder: Where prepared cohorts are kept; what is done of a download stands in a folder below.
-        dicom_root: Where the download lies: a folder, zip or tar; None asks pylidc's configuration file.
-        verify: Read every slice again that was read before.
-        workers: Processes that read headers.
-        progress: Called with the number of folders and archives done and their total.
+        options: What is said of it.
 
     Raises:
-        InputError: An unknown source, options of a download for another source, or what `Dicom` raises.
+        InputError: An unknown source, options of another source, or what `Dicom` or `Idc` raise.
     """
     if key not in SOURCES:
         raise InputError(f"there is no source {key!r}: choose from {', '.join(SOURCES)}{_near(key, SOURCES)}")
-    if key == "dicom":
-        return Dicom(dicom_root, folder / _WORK, workers=workers, progress=progress, verify=verify)
-    if dicom_root or verify:
+    root, verify, keep = options.get("dicom_root"), options.get("verify", False), options.get("keep_dicom")
+    if key != "dicom" and (root or verify):
         raise InputError(f"--dicom-root and --verify are for a download, not for --source {key}")
+    if key == "dicom":
+        workers, progress = options.get("workers", 1), options.get("progress")
+        return Dicom(root, folder / key, workers=workers, progress=progress, verify=verify)
+    if key == "idc":
+        where = options.get("endpoint", ENDPOINT), options.get("connections", 32), options.get("timeout_s", TIMEOUT_S)
+        return Idc(folder / key, Bucket(*where), keep)
     return SOURCES[key]()
+
+
+def open_any(collection: str | None, source: str, folder: Path, **options: Unpack[Options]) -> Collection:
+    """Return a collection of one's own if one is named, else LIDC-IDRI; see `open_collection` and `open_source`."""
+    return open_source(source, folder, **options) if collection is None else open_collection(collection)
+
+
+def outlook(key: str, folder: Path, sample: int | None, **options: Unpack[Options]) -> str:
+    """Return what preparing a source's cohort would fetch, in a line; nothing where nothing is fetched.
+
+    Args:
+        key: A key of `SOURCES`.
+        folder: Where prepared cohorts are kept.
+        sample: Of so many nodules; None takes all.
+        options: As `open_source` takes them.
+
+    Raises:
+        InputError: As `open_source`.
+    """
+    return cohort.outlook(open_source(key, folder, **options), folder, sample) if key == "idc" else ""
 
 
 def open_collection(name: str) -> Collection:

@@ -4,7 +4,8 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+from contextlib import closing
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -33,12 +34,14 @@ def prepare(
     *,
     workers: int = 1,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     """Return the prepared file of a cohort, which is made if it is not there.
 
     The file's name carries a hash of all that makes it, so other settings or other code make another file. It
     appears in one step, and its bytes do not depend on the number of workers. Until then the voxels lie in a file
-    without a name beside it, never all in memory: preparing takes twice the room on disk.
+    without a name beside it, never all in memory: preparing takes twice the room on disk. A file that lacks nodules
+    which may be had another time is made again.
 
     Args:
         collection: Where the nodules come from.
@@ -46,7 +49,8 @@ def prepare(
         sample: Take whole patients, spread evenly over all, until they have so many nodules; None takes all.
         refuse: Called before anything is made; raises what the sample lacks (`samples.refusal`).
         workers: Processes that make voxels, where the collection can be made in processes.
-        progress: Called with the number of nodules done and their total.
+        progress: Called with how much is done, how much there is to do and what the collection says of it.
+        tell: Called once with what it will take of the network and the disk, if that is worth a line.
 
     Raises:
         InputError: Less than one nodule or worker, a full disk, a dead worker, no nodule that could be made, or a
@@ -54,6 +58,44 @@ def prepare(
     """
     if workers < 1 or (sample is not None and sample < 1):
         raise InputError(f"a cohort needs at least one worker and one nodule, not {workers} and {sample}")
+    path, fingerprint = _place(collection, folder, sample)
+    if _is_done(path):
+        return path
+    if refuse is not None:
+        refuse(collection)
+    folder.mkdir(parents=True, exist_ok=True)
+    with room(folder), TemporaryFile(dir=folder) as beside:
+        chosen = choose(collection, sample)
+        if tell is not None and (line := collection.outlook(chosen)):
+            tell(line)
+        parts = collection.parts(chosen)
+        with closing(_make(collection, parts, workers, progress)) as made:
+            left_out = _keep(collection, parts, made, beside)
+        preparation = collection.preparation(parts, left_out)
+        kept = [nodule for nodule in chosen if nodule.id not in left_out]
+        if not kept:
+            raise InputError(_nothing(collection, preparation, left_out))
+        volumes: Volumes = np.memmap(beside, VOXEL, "r").reshape(-1, SIZE, SIZE, SIZE)
+        drawn_from = 0 if sample is None else len(collection.nodules())
+        sealed = seal(collection, kept, volumes, Provenance(sample, fingerprint, preparation, drawn_from))
+        digest.write(digest.of(sealed), digest.beside(path))  # first: where the cohort is, so is its digest
+        store.write(sealed, path)
+    return path
+
+
+def outlook(collection: Collection, folder: Path, sample: int | None = None) -> str:
+    """Return what `prepare` would take of the network and the disk, as far as it is worth a line; nothing is written.
+
+    Raises:
+        InputError: A collection that lacks a title, source or note.
+    """
+    if _is_done(_place(collection, folder, sample)[0]):
+        return ""
+    return collection.outlook(choose(collection, sample))
+
+
+def _place(collection: Collection, folder: Path, sample: int | None) -> tuple[Path, str]:
+    """Return where a cohort's prepared file is, and the hash of all that makes it."""
     if missing := [name for name in ("title", "source", "note") if getattr(collection, name, None) is None]:
         raise InputError(f"the collection {type(collection).__name__} has no {missing[0]}: give its class one, as text")
     source = collection.source
@@ -62,26 +104,12 @@ def prepare(
     said = [collection.title, collection.note, list(collection.attribute_names)]
     code = code_hash(sys.modules[__name__])
     fingerprint = json_hash([store.FORMAT, code, source, *said, sample, collection.fingerprint()])
-    path = folder / f"{source}-{'all' if sample is None else sample}-{fingerprint[:16]}.npz"
-    if path.is_file():
-        return path
-    if refuse is not None:
-        refuse(collection)
-    folder.mkdir(parents=True, exist_ok=True)
-    with room(folder), TemporaryFile(dir=folder) as beside:
-        chosen = choose(collection, sample)
-        parts = collection.parts(chosen)
-        left_out = _keep(collection, parts, _make(collection, parts, workers, progress), beside)
-        preparation = collection.preparation(parts, left_out)
-        kept = [nodule for nodule in chosen if nodule.id not in left_out]
-        if not kept:
-            raise InputError(_nothing(collection, preparation, left_out))
-        volumes: Volumes = np.memmap(beside, VOXEL, "r").reshape(-1, SIZE, SIZE, SIZE)
-        drawn_from = 0 if sample is None else len(collection.nodules())
-        made = seal(collection, kept, volumes, Provenance(sample, fingerprint, preparation, drawn_from))
-        digest.write(digest.of(made), digest.beside(path))  # first: where the cohort is, so is its digest
-        store.write(made, path)
-    return path
+    return folder / f"{source}-{'all' if sample is None else sample}-{fingerprint[:16]}.npz", fingerprint
+
+
+def _is_done(path: Path) -> bool:
+    """Return whether a prepared file is there that lacks nothing which may be had another time."""
+    return path.is_file() and not store.may_grow(path)
 
 
 def choose(collection: Collection, count: int | None = None) -> list[NoduleInfo]:
@@ -141,15 +169,21 @@ def seal(collection: Collection, nodules: Sequence[NoduleInfo], volumes: Volumes
     return replace(cohort, content_hash=store.content_hash(cohort))
 
 
-def _make(collection: Collection, parts: Sequence[Sized], workers: int, progress: Progress | None) -> Iterator[Made]:
-    """Make every part, in order."""
-    done = list(accumulate(len(part) for part in parts))
+def _make(
+    collection: Collection, parts: Sequence[Sized], workers: int, progress: Progress | None
+) -> Generator[Made, None, None]:
+    """Make every part, in order; what readies them ends with it."""
+    done = list(accumulate(map(collection.size, parts)))
     enough = 1 + len(parts) // PARTS_PER_WORKER if collection.in_processes else 1
-    with mapping(min(workers, enough)) as mapped:
-        for made, so_far in zip(mapped(collection.make, parts), done, strict=True):
+    with mapping(min(workers, enough)) as mapped, closing(_each(collection.ready(parts))) as ready:
+        for made, so_far in zip(mapped(collection.make, ready), done, strict=True):
             yield made
             if progress is not None:
-                progress(so_far, done[-1])
+                progress(round(so_far), round(done[-1]), *filter(None, [collection.now()]))
+
+
+def _each(parts: Iterable[Sized]) -> Generator[Sized, None, None]:
+    yield from parts
 
 
 def _keep(collection: Collection, parts: Sequence[Sized], made: Iterable[Made], file: IO[bytes]) -> dict[str, str]:

@@ -117,6 +117,16 @@ def open_once(path: Path, verified: Stamp | None = None) -> Cohort:
     return _mapped_once(path, now) if now == verified else _verified_once(path, now)
 
 
+def may_grow(path: Path) -> bool:
+    """Return whether a prepared file's cohort lacks nodules that another preparation may make.
+
+    Raises:
+        InputError: It is no prepared cohort, or damaged.
+    """
+    preparation = _opened(path).provenance.preparation
+    return preparation is not None and bool(preparation.again)
+
+
 def find(folder: Path, wanted: str) -> Path | None:
     """Return the prepared file in a folder whose cohort says that it has the wanted content hash; None if none does.
 

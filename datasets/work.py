@@ -13,11 +13,16 @@ from typing import Protocol, TypeVar, runtime_checkable
 from benchmark.contracts import InputError
 
 AHEAD = 16  # things done or waiting for each worker, so that none is idle while an earlier one takes longer
-Progress = Callable[[int, int], None]
-"""Is called with the number of things done and their total."""
-
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Takes the number of things done, their total and what else there is to say."""
+
+    def __call__(self, done: int, total: int, now: str = "", /) -> None:
+        """Show it."""
 
 
 @runtime_checkable
@@ -69,8 +74,13 @@ def room(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise InputError(
                 f"no space left below {folder}: make room and run the same command again; it goes on from there"
             ) from error
         raise
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether the system says that a disk, or what a user may have of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -39,6 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--each-surrounding", action="store_true", help="take each unusual surrounding alone, not several at a time"
     )
+    parser.addoption(
+        "--all-faults", action="store_true", help="play 300 schedules of a store's faults, not 60 of them (minutes)"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

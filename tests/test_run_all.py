@@ -260,7 +260,7 @@ def test_list_names_every_choice(capsys):
         (["--set", "poisson.tau=high"], "--set 'poisson.tau=high': must be a number, like the default 1.0"),
         (["--collection", "nowhere"], "'nowhere' is neither a registered collection nor a folder"),
         (["--collection", "x", "--source", "dicom"], "--collection brings its own nodules and takes no --source"),
-        (["--dicom-root", "x"], "--dicom-root and --verify are for a download: give --source dicom too"),
+        (["--dicom-root", "x"], "--dicom-root is for --source dicom, not for phantom"),
         (["--text-tower", "nowhere.pt"], "--text-tower 'nowhere.pt' is neither 'openai', 'random', another tower that"),
         (["--text-tower", "local-dir:nowhere"], "there is no folder for the text tower at "),
         (["--text-tower", "local-dir:~nobody-here/x"], "begins with the home of a user who is not known here"),

@@ -1,6 +1,6 @@
 """Where nodules come from: a collection, what it says of each nodule, and the cohort that is prepared from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from typing import Any, ClassVar
@@ -69,6 +69,7 @@ class Preparation:
         series: Number of series found, missing, incomplete, damaged and foreign.
         unusable_files: Number of files that could not be used.
         report: File that lists all of it.
+        again: Ids of left out nodules that another preparation may make; while there are any, it is made again.
     """
 
     known: int
@@ -77,6 +78,7 @@ class Preparation:
     series: dict[str, int]
     unusable_files: int
     report: str
+    again: tuple[str, ...] = ()
 
 
 class Collection:
@@ -90,6 +92,7 @@ class Collection:
         note: What the voxels are, in one sentence for the head of every table.
         attribute_names: The rated attributes, as prompts write them; none where there are no ratings.
         in_processes: Whether parts may be made in other processes, which must be able to import the class.
+        unit: What progress is counted in.
     """
 
     title: str
@@ -97,6 +100,7 @@ class Collection:
     note: str
     attribute_names: tuple[str, ...] = ()
     in_processes: ClassVar[bool] = False
+    unit: ClassVar[str] = "nodules"
 
     def nodules(self) -> Sequence[NoduleInfo]:
         """Return every nodule, in a fixed order; the nodules of a patient stand together."""
@@ -118,8 +122,24 @@ class Collection:
         return [repr(nodule) for nodule in self.nodules()]
 
     def parts(self, nodules: Sequence[NoduleInfo]) -> Sequence[Any]:
-        """Cut chosen nodules into units of work, in order; each has a length and is taken by `make`."""
+        """Cut chosen nodules into units of work, in order; each has a length and, once ready, is taken by `make`."""
         return [[nodule] for nodule in nodules]
+
+    def size(self, part: Any) -> float:
+        """Return how much of `unit` a part is."""
+        return float(len(part))
+
+    def outlook(self, nodules: Sequence[NoduleInfo]) -> str:
+        """Say what making the nodules will take of the network and the disk; nothing where it is not worth a line."""
+        return ""
+
+    def ready(self, parts: Sequence[Any]) -> Iterable[Any]:
+        """Give the parts to `make`, in order, each when all is there that it is made of."""
+        return parts
+
+    def now(self) -> str:
+        """Say what a person may want to know while parts are made, beside how many are."""
+        return ""
 
     def make(self, part: Any) -> Made:
         """Make a part's crops.

@@ -1,4 +1,4 @@
-"""The two sources of LIDC-IDRI's nodules: a phantom, which needs no download, and the real CT."""
+"""LIDC-IDRI's nodules from a phantom, which needs no download, and from a download of the real CT."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +30,8 @@ PHANTOM_CODE = (*_SHARED, masks, anatomy, structures, scanner, render)
 DICOM_CODE = (*_SHARED, files, members, archive, elements, headers, images, matching, ledger, series)
 
 
-class _Lidc(Collection):
-    """What both sources have in common: the database's nodules."""
+class Lidc(Collection):
+    """What all sources have in common: the database's nodules."""
 
     title = "LIDC"
     attribute_names = readings.ATTRIBUTES
@@ -54,7 +54,8 @@ class _Lidc(Collection):
         Raises:
             InputError: It cannot be made.
         """
-        made = self.make(self.parts([nodule])[0])
+        (part,) = self.ready(self.parts([nodule]))
+        made = self.make(part)
         if made.left_out:
             raise InputError(f"the nodule {nodule.id} cannot be made: {made.left_out[nodule.id]}")
         return np.asarray(made.volumes[0])
@@ -68,7 +69,7 @@ class _Lidc(Collection):
         return {nodule.id: nodule for nodule in nodules.load()}
 
 
-class Phantom(_Lidc):
+class Phantom(Lidc):
     """Nodules rendered from the radiologists' outlines and ratings."""
 
     source = "phantom"
@@ -92,7 +93,7 @@ class Phantom(_Lidc):
         return Made(render.volumes(part))
 
 
-class Dicom(_Lidc):
+class Dicom(Lidc):
     """Crops of a LIDC-IDRI download, whatever its folders and file names are.
 
     Attributes:
@@ -149,7 +150,8 @@ class Dicom(_Lidc):
 
     def preparation(self, parts: Sequence[Job], left_out: Mapping[str, str]) -> Preparation:
         """Write the report of what came of the download, and return it in numbers."""
-        return report.report(self.survey, parts, readings.load(), list(self._lidc.values()))
+        scans = readings.load()
+        return report.report(report.surveyed(self.survey, scans), report.outcomes(parts), scans, self._lidc.values())
 
     @cached_property
     def _made_by(self) -> list[str]:

@@ -126,12 +126,14 @@ def centroid_mm(reading: Reading, scan: Scan) -> Float[np.ndarray, "3"]:
 def _area(points: Int[np.ndarray, "points 2"]) -> float:
     """Return a polygon's area in pixels, by the shoelace formula."""
     row, column = points.T
-    return 0.5 * abs(int(row @ np.roll(column, 1)) - int(column @ np.roll(row, 1)))
+    before_row, before_column = points[np.arange(-1, len(points) - 1)].T
+    return 0.5 * abs(int(row @ before_column) - int(column @ before_row))
 
 
 def _points(reading: Reading) -> Int[np.ndarray, "points 3"]:
     """Return all outline points of a reading as (row, column, slice) indices."""
-    return np.concatenate([np.insert(outline.points, 2, outline.slice_index, axis=1) for outline in reading.outlines])
+    level = np.repeat([one.slice_index for one in reading.outlines], [len(one.points) for one in reading.outlines])
+    return np.column_stack([np.concatenate([one.points for one in reading.outlines]), level])
 
 
 def _distances(points: Sequence[Int[np.ndarray, "_ 3"]], limit: float) -> Float[np.ndarray, "readings readings"]:

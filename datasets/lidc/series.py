@@ -6,7 +6,7 @@ be as far apart as the database says; columns may differ, and the crop is a cube
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +25,22 @@ from datasets.lidc.geometry import crop_of
 from datasets.lidc.ledger import CHANGED, Ledger
 from datasets.lidc.matching import SPACING_TOLERANCE
 from datasets.lidc.nodules import Nodule
+from datasets.lidc.readings import Scan
 
 Volumes = Int16[np.ndarray, "nodules 32 32 32"]
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why what is left out of a series may be made another time, the series being what it is.
+
+    Attributes:
+        reason: What was in the way.
+        passing: Whether it was a failure on the way, rather than an answer of the store's.
+    """
+
+    reason: str
+    passing: bool
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,9 @@ class Job:
         root: What the slices' places are relative to.
         part: The file that keeps the outcome.
         ledger: The file that keeps the hash of each slice from its first reading.
+        faults: Files of the series that are no slices of it, or not to be had.
+        lost: Why slices that are needed are not at their place, by label.
+        doubt: Why there may be more of the series another time.
     """
 
     nodules: tuple[Nodule, ...]
@@ -46,9 +63,17 @@ class Job:
     root: Path
     part: Path
     ledger: Path
+    faults: tuple[Fault, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
+    doubt: Doubt | None = None
 
     def __len__(self) -> int:
         return len(self.nodules)
+
+    @property
+    def scan(self) -> Scan:
+        """The one scan of its nodules."""
+        return self.nodules[0].scan
 
 
 @dataclass
@@ -59,17 +84,24 @@ class Outcome:
         made: Ids of the nodules that were made.
         left_out: Why others were not, by id.
         faults: Files of the series that cannot be used.
+        slices: How many of the scan's slices were found, of how many.
+        doubt: Why those that were left out may be made another time; None where that is final.
     """
 
     made: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    slices: tuple[int, int] = (0, 0)
+    doubt: Doubt | None = None
 
 
 def crop(job: Job) -> tuple[Volumes, Outcome]:
-    """Return the crops of the nodules that can be made; they are made once and kept in the job's part file."""
+    """Return the crops of the nodules that can be made; they are made once and kept in the job's part file.
+
+    What was left out for a reason that may pass is tried again.
+    """
     kept = load(job.part)
-    if kept is None:
+    if kept is None or kept[1].doubt:
         kept = make(job)
         outcome = json.dumps(msgspec.to_builtins(kept[1]))  # json, since a file's name may be no UTF-8
         with replacing(job.part) as file:
@@ -88,17 +120,10 @@ def load(part: Path) -> tuple[Volumes, Outcome] | None:
 
 def make(job: Job) -> tuple[Volumes, Outcome]:
     """Read the slices that the nodules need, and crop."""
-    scan = job.nodules[0].scan
-    slices = matching.alike(job.slices, scan)
-    outcome = Outcome(faults=[Fault(one.label, one.problem) for one in slices if one.problem])
-    at, astray = matching.levels(slices, scan)
-    outcome.faults += [
-        Fault(one.label, f"z {one.position_mm[2]:g} mm is no slice of the scan") for one in astray if not one.problem
-    ]
-    grid = matching.grid(slices, scan)
-    crop_for = {nodule.id: _crop(nodule, grid) for nodule in job.nodules}
-    parts = {name: _Part(crops.box_of(crop, grid)) for name, crop in crop_for.items()}
-    wrong = _fill(job, at, list(parts.values()), outcome.faults)
+    scan, plan = job.scan, _Plan(job.nodules, job.slices)
+    outcome = Outcome(faults=[*job.faults, *plan.faults], slices=(len(plan.at), len(scan.slice_z_mm)))
+    parts = {name: _Part(box) for name, box in plan.boxes.items()}
+    wrong = _fill(job, plan.at, list(parts.values()), outcome.faults)
     made = []
     for name, part in parts.items():
         bad = sorted(part.levels & wrong.keys())
@@ -107,8 +132,62 @@ def make(job: Job) -> tuple[Volumes, Outcome]:
             outcome.left_out[name] = f"the slice at z {scan.slice_z_mm[bad[0]]:g} mm: {wrong[bad[0]]}{more}"
         else:
             outcome.made.append(name)
-            made.append(np.rint(crops.resample(part.hu, grid.part(part.box), crop_for[name])).astype(np.int16))
+            cube = crops.resample(part.hu, plan.grid.part(part.box), plan.crops[name])
+            made.append(np.rint(cube).astype(np.int16))
+    unread = next((fault.reason for fault in outcome.faults if fault.passing), "")
+    if outcome.left_out and (job.doubt or unread):
+        outcome.doubt = job.doubt or Doubt(unread, passing=True)
     return np.stack(made) if made else np.empty((0, SIZE, SIZE, SIZE), dtype=np.int16), outcome
+
+
+def choose(nodules: Sequence[Nodule], slices: Sequence[Slice]) -> tuple[list[Slice], list[Slice]]:
+    """Tell, by the headers of all that was found of a series, what `make` will do with it.
+
+    Returns:
+        The slices whose pixels it will read; and, if there is none at a height where one is needed, those that would
+            not be used at any height of the scan's, or share one: if a header is wrong, it is one of theirs.
+    """
+    plan = _Plan(nodules, slices)
+    readable = _readable(plan.at, plan.levels)
+    if plan.levels <= set(readable.values()):
+        return list(readable), []
+    alone = {found[0].label for found in plan.at.values() if len(found) == 1 and not found[0].problem}
+    return list(readable), [one for one in slices if one.label not in alone]
+
+
+class _Plan:
+    """Where the crops of a series lie in it, as far as headers tell.
+
+    Attributes:
+        faults: Slices that cannot be used.
+        at: The slices at each index of the scan's.
+        grid: The scan's grid.
+        crops: Of each nodule, by id.
+        boxes: The part of the scan that each needs, by id.
+    """
+
+    def __init__(self, nodules: Sequence[Nodule], slices: Iterable[Slice]) -> None:
+        scan = nodules[0].scan
+        checked = matching.alike(slices, scan)
+        self.at, astray = matching.levels(checked, scan)
+        self.faults = [Fault(one.label, one.problem) for one in checked if one.problem] + [
+            Fault(one.label, f"z {one.position_mm[2]:g} mm is no slice of the scan")
+            for one in astray
+            if not one.problem
+        ]
+        self.grid = matching.grid(checked, scan)
+        self.crops = {nodule.id: _crop(nodule, self.grid) for nodule in nodules}
+        self.boxes = {name: crops.box_of(crop, self.grid) for name, crop in self.crops.items()}
+
+    @property
+    def levels(self) -> set[int]:
+        """Indices of the scan's slices that any nodule needs."""
+        return {level for box in self.boxes.values() for level in range(box[0].start, box[0].stop)}
+
+
+def _readable(at: Mapping[int, Sequence[Slice]], needed: Collection[int]) -> dict[Slice, int]:
+    """Return the slices to read, and the index of each."""
+    return {one: level for level in needed if level in at for one in at[level] if not one.problem}
 
 
 class _Part:
@@ -138,13 +217,14 @@ def _fill(job: Job, at: dict[int, list[Slice]], parts: Sequence[_Part], faults: 
     """Read every slice that a part needs into the parts; return what is wrong, by index of the scan's slice."""
     needed = set[int]().union(*(part.levels for part in parts))
     wrong = {level: next((one.problem for one in at.get(level, ()) if one.problem), "missing") for level in needed}
-    level_of = {one: level for level in needed & at.keys() for one in at[level] if not one.problem}
+    level_of = _readable(at, needed)
     ledger, first, twice = Ledger(job.ledger), dict[int, str](), dict[int, str]()
     for one, image in read_images(job.root, level_of):
         level = level_of[one]
         if not isinstance(image, str) and not ledger.agrees(one, image):
             image = CHANGED
         if isinstance(image, str):
+            image = job.lost.get(one.label, image)
             faults.append(Fault(one.label, image))
             wrong[level] = image
         elif first.setdefault(level, image_hash(image)) == image_hash(image):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import datasets
-from benchmark.contracts import InputError, Made
+from benchmark.contracts import InputError, Made, Preparation
 from benchmark.files import sha256
 from datasets import cohort, store
 from datasets.lidc import collections
@@ -80,6 +80,39 @@ def test_a_prepared_file_is_used_again(three, tmp_path):
     path = cohort.prepare(three, tmp_path)
     assert three.made == ["a-0", "a-1", "b-2"]
     assert cohort.prepare(three, tmp_path) == path and len(three.made) == 3
+
+
+def test_a_file_that_lacks_what_may_be_had_another_time_is_made_again(toy, tmp_path):
+    collection = toy(("a", "benign"), ("b", "malignant"), left_out={"b-1": "the store failed"})
+    for again in (("b-1",), ()):
+        came = Preparation(2, 1, collection.left_out, {}, 0, "prepare.json", again)
+        collection.preparation = lambda parts, left_out, came=came: came
+        path = cohort.prepare(collection, tmp_path)
+        assert len(store.load(path)) == 1
+    collection.left_out = {}
+    assert len(store.load(cohort.prepare(collection, tmp_path))) == 1  # the second said that it is final
+
+
+def test_parts_are_made_as_they_are_ready_and_what_readies_them_ends(toy, tmp_path):
+    collection = toy(("a", "benign"), ("b", "malignant"), ("c", "benign"))
+    events = []
+
+    def ready(parts):
+        try:
+            for part in parts:
+                events.append(f"ready {len(collection.made)}")
+                yield part
+        finally:
+            events.append("over")
+
+    collection.ready, collection.outlook = ready, lambda nodules: f"{len(nodules)} nodules"
+    cohort.prepare(collection, tmp_path / "one", tell=events.append)
+    assert events == ["3 nodules", "ready 0", "ready 1", "ready 2", "over"]
+    events.clear()
+    collection.volume = lambda nodule: 1 / 0
+    with pytest.raises(InputError, match="ZeroDivisionError"):
+        cohort.prepare(collection, tmp_path / "two")
+    assert events[-1] == "over"
 
 
 def test_the_name_carries_what_makes_the_file(three, tmp_path, monkeypatch):

@@ -68,9 +68,10 @@ def test_what_is_neither_is_refused_with_the_keys_and_the_nearest():
 
 
 def test_each_source_says_what_its_voxels_are():
-    assert list(SOURCES) == ["phantom", "dicom"]
+    assert list(SOURCES) == ["phantom", "dicom", "idc"]
     assert SOURCES["phantom"].note.startswith("Phantom: ") and SOURCES["dicom"].note.startswith("CT: ")
-    assert {key: kind.source for key, kind in SOURCES.items()} == {"phantom": "phantom", "dicom": "dicom"}
+    assert {key: kind.source for key, kind in SOURCES.items()} == {key: key for key in SOURCES}
+    assert SOURCES["idc"].note.startswith("CT: ") and "Imaging Data Commons" in SOURCES["idc"].note
     assert {kind.title for kind in SOURCES.values()} == {"LIDC"}
 
 
@@ -94,7 +95,7 @@ def test_a_download_keeps_what_is_done_beside_the_cohorts(tmp_path):
         ("ct", {}, "there is no source 'ct': choose from phantom, dicom"),
         ("fantom", {}, "did you mean 'phantom'"),
         ("phantom", {"verify": True}, "--dicom-root and --verify are for a download, not for --source phantom"),
-        ("phantom", {"dicom_root": Path(".")}, "--dicom-root and --verify are for a download"),
+        ("phantom", {"dicom_root": Path(".")}, "is for --source dicom, not for phantom"),
         ("dicom", {"dicom_root": Path("/no/where")}, "--dicom-root '/no/where' is neither a folder nor a zip or tar"),
     ],
 )

@@ -65,7 +65,7 @@ def test_every_module_that_shapes_voxels_is_in_the_code_hash():
         path: {file.stem for file in (root / path).glob("*.py")} - {"__init__"}
         for path in ("lidc", "lidc/phantom", "dicom")
     }
-    others = {"collections", "survey", "report", "outlines"}  # shape no voxel
+    others = {"collections", "survey", "report", "outlines", "idc"}  # shape no voxel
     shared = {"readings", "nodules", "geometry", "crops"}
     for modules, own in (
         (PHANTOM_CODE, of["lidc/phantom"] - {"gallery"}),

@@ -83,8 +83,8 @@ def test_a_partial_download_gives_tables_that_say_so(chosen, nodules, tmp_path, 
     ("arguments", "sentence"),
     [
         (["--source", "dicom", "--dicom-root", "/no/where"], "--dicom-root '/no/where' is neither a folder nor a zip"),
-        (["--dicom-root", "."], "--dicom-root and --verify are for a download"),
-        (["--verify"], "--dicom-root and --verify are for a download"),
+        (["--dicom-root", "."], "is for --source dicom, not for phantom"),
+        (["--verify"], "is for --source dicom, not for phantom"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(arguments, sentence, capsys):

@@ -209,6 +209,43 @@ def test_only_the_slices_that_a_nodule_needs_are_read(tmp_path, monkeypatch):
     (nodule,) = made.nodules
     box = crops.box_of(crop_in_database(nodule), grid_of(made.scan))
     assert len(read) == box[0].stop - box[0].start < len(made.scan.slice_z_mm) / 2
+    needed, suspects = series.choose(made.nodules, job.slices)
+    assert sorted(needed, key=str) == sorted(read, key=str) and suspects == []
+
+
+def test_where_a_needed_slice_is_missing_the_odd_ones_are_suspects(tmp_path):
+    made = sphere(margin=12)
+    write(made, tmp_path / "ct")
+    job = job_of(made, tmp_path / "ct", tmp_path / "work")
+    needed, _ = series.choose(made.nodules, job.slices)
+    moved = replace(needed[3], position_mm=(*needed[3].position_mm[:2], 5000.0))
+    twin = replace(job.slices[0], path="twin")
+    slices = [*(moved if one == needed[3] else one for one in job.slices), twin]
+    found, suspects = series.choose(made.nodules, slices)
+    assert {one.path for one in found} == {one.path for one in needed} - {moved.path}
+    assert {one.path for one in suspects} == {moved.path, twin.path, job.slices[0].path}
+
+
+def test_what_may_be_there_another_time_is_tried_again(made, tmp_path):
+    write(made, tmp_path / "ct")
+    job = job_of(made, tmp_path / "ct", tmp_path / "work")
+    doubt = series.Doubt("the store failed: 503", passing=True)
+    lost = replace(job, slices=(), doubt=doubt, part=tmp_path / "part.npz")
+    volumes, outcome = series.crop(lost)
+    assert len(volumes) == 0 and outcome.doubt == doubt and list(outcome.left_out) == [made.nodules[0].id]
+    volumes, outcome = series.crop(replace(lost, slices=job.slices))
+    assert len(volumes) == 1 and outcome.doubt is None and outcome.left_out == {}
+    assert len(series.crop(replace(lost, slices=()))[0]) == 1  # and what is made is made
+
+
+def test_a_slice_that_did_not_come_is_named_with_its_reason(made, tmp_path):
+    write(made, tmp_path / "ct")
+    job = job_of(made, tmp_path / "ct", tmp_path / "work")
+    needed, _ = series.choose(made.nodules, job.slices)
+    (tmp_path / "ct" / needed[0].path).unlink()
+    _, outcome = series.make(replace(job, lost={needed[0].label: "another MD5"}))
+    (reason,) = outcome.left_out.values()
+    assert ": another MD5 (1 of its" in reason
 
 
 @pytest.fixture(scope="module")
