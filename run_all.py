@@ -10,7 +10,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process: faster un
 import argparse
 import shlex
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain
 
 import datasets
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace, command: str) -> int:
             plugins=files,
             asked=leave if place == folder else PROBABILITIES,
         )
-        made[place] = complete(this, order, partial(store.write_csv, nodules, rule=rule, fold_of=fold_of))
+        made[place] = complete(this, order, store.csv_of(nodules, rule, fold_of))
     knows = report.Known.of(known, protocols.LABEL_RULES, datasets.SOURCES, protocols.classify)
     report.write(folder, knows)
     own = made[folder].origin

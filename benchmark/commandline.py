@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmark.contracts import InputError
+from benchmark.extras import CHECKPOINT_S
 from benchmark.places import expanded
 from benchmark.scheduler import Scheduler
 
@@ -148,6 +149,8 @@ def parser() -> Parser:
     add(
         "--keep-weights", action="store_true", help="keep every fit's weights (default: where a run's are under 500 MB)"
     )
+    every = "seconds of training after which a fit leaves what it can go on from if it is interrupted (default: 60)"
+    add("--checkpoint-every", type=positive, default=CHECKPOINT_S, metavar="SECONDS", help=every)
     add("--test-curve", action="store_true", help="note the test accuracy after each epoch, which chooses nothing")
     habits = "measure two habits: the best epoch on the test fold, and (all fits once more) folds that ignore patients"
     add("--habits", action="store_true", help=habits)

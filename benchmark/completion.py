@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -16,6 +15,8 @@ from benchmark.runfile import RunMetadata
 from benchmark.scheduler import Scheduler
 from benchmark.tables import Table, tables_of
 from benchmark.timings import Timings
+
+COHORT = "cohort.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +63,13 @@ class Completed:
     origin: Origin
 
 
-def complete(this: Experiment, order: Order, write_cohort: Callable[[Path], None]) -> Completed:
+def complete(this: Experiment, order: Order, nodules: bytes) -> Completed:
     """Make what is missing of a run, and write its tables.
 
     Args:
         this: The fits.
         order: What else is asked for.
-        write_cohort: Writes what is known of the nodules, with their folds, to a file.
+        nodules: What is known of them, with their folds: cohort.csv.
 
     Raises:
         InputError: What is needed is not there, or the folder holds another run.
@@ -76,12 +77,12 @@ def complete(this: Experiment, order: Order, write_cohort: Callable[[Path], None
     found, unusable = this.read()
     missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
     this = this.with_tower(missing, order.load_tower)
-    if missing:
+    if missing or this.run.lacks(COHORT):
         this.check_settings()
         metadata = RunMetadata.now(this.device, order.cohort.provenance)
         this.run.start(order.command, metadata, order.protocols, this.text_weights)
         console.print_warnings(order.err, this.set_aside(unusable))
-        write_cohort(this.folder / "cohort.csv")
+        this.run.keep(COHORT, nodules)
         title = "Training, patients ignored" if this.identity.splits_patients else "Training"
         with progress(order.err, title, "fits", order.times.forecast(missing)) as advance:
             this.train(missing, order.workers, order.scheduler, advance)

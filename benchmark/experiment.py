@@ -162,7 +162,7 @@ class Experiment:
             InputError: The scheduler or its workers are not there, or are lost.
         """
         now(0, len(specs), "starting")
-        finished = execute(Job.run, list(self._jobs(specs)), workers=workers, scheduler=scheduler)
+        finished = execute(Job.run, list(self._jobs(specs)), workers=workers, scheduler=scheduler) if specs else ()
         for done, (job, status) in enumerate(finished, start=1):
             fit = f"{job.spec.method} {job.spec.label_set} fold {job.spec.fold}"
             now(done, len(specs), f"{fit}: {status or 'its workers died'}")

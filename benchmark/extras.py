@@ -14,6 +14,7 @@ from benchmark.records import FitSpec, Found
 LIMIT = 500 * 10**6
 """Bytes of a whole run's weights up to which they are kept unasked."""
 
+CHECKPOINT_S = 60.0  # most that is lost when a worker is; a fit that is shorter writes none
 _SLICES = 32  # of a crop, where the encoder looks at all
 
 
@@ -24,10 +25,12 @@ class Extras:
     Attributes:
         weights: Keep those of the last epoch (`benchmark.weights`).
         test_curve: Note the accuracy on the test fold after each epoch.
+        checkpoint_s: Seconds of training after which a fit leaves, until it is over, what it can go on from.
     """
 
     weights: bool = False
     test_curve: bool = False
+    checkpoint_s: float = CHECKPOINT_S
 
 
 NO_EXTRAS = Extras()
@@ -41,16 +44,19 @@ class Asked:
         keep_weights: However large they are.
         test_curve: Of every fit that is made.
         limit: Bytes of a whole run's weights up to which they are kept unasked.
+        checkpoint_s: Seconds between the checkpoints of a fit.
     """
 
     keep_weights: bool = False
     test_curve: bool = False
     limit: int = LIMIT
+    checkpoint_s: float = CHECKPOINT_S
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Asked":
         """Return it; what `--habits` measures takes the curve."""
-        return cls(args.keep_weights, args.test_curve or args.habits)
+        curve = args.test_curve or args.habits
+        return cls(args.keep_weights, curve, checkpoint_s=args.checkpoint_every)
 
     def extras(self, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset) -> Extras:
         """Return what the fits of a run leave.
@@ -64,7 +70,8 @@ class Asked:
                 f"--test-curve (part of --habits) tests the weights after each epoch, and this recipe predicts "
                 f"with averaged ones (ema = {recipe.ema:g}): leave the option out, or set ema = 0"
             )
-        return Extras(self.keep_weights or bytes_of(specs, rows, preset.encoder) <= self.limit, self.test_curve)
+        kept = self.keep_weights or bytes_of(specs, rows, preset.encoder) <= self.limit
+        return Extras(kept, self.test_curve, self.checkpoint_s)
 
     def plan(self, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset) -> str:
         """Say what a run's weights take on disk and whether they are kept."""

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, the one hash, and the hash of code."""
 
 import ast
+import glob
 import hashlib
 import os
 import re
@@ -38,6 +39,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         beside.unlink(missing_ok=True)
 
 
+def remains(path: Path) -> list[Path]:
+    """Return what processes that were killed while they wrote a file left of it."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
+
+
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, or a crash, sees all of it or nothing."""
     with replacing(path) as file:
@@ -72,6 +78,29 @@ def is_formula(text: str) -> bool:
     (True, True, False, False)
     """
     return text[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"[+-][\d.]+", text)
+
+
+_SEAL = b'{\n "sha256": "'
+
+
+def sealed(content: bytes) -> bytes:
+    """Return an indented JSON object with the hash of all that follows it in front, so that any damage is seen."""
+    rest = b'",' + content.removeprefix(b"{")
+    return _SEAL + sha256(rest).encode() + rest
+
+
+def is_sealed(content: bytes) -> bool:
+    """Say whether an object has a seal; one that an earlier version wrote has none.
+
+    Raises:
+        ValueError: It is not what was sealed.
+    """
+    if not content.startswith(_SEAL):
+        return False
+    start, digits = len(_SEAL), 64
+    if content[start : start + digits] != sha256(content[start + digits :]).encode():
+        raise ValueError("its content does not match its own hash")
+    return True
 
 
 def code_hash(files: Iterable[Path]) -> str:

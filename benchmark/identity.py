@@ -26,7 +26,7 @@ from benchmark.recipe import Preset, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = (
-    *("batches.py", "voxels.py", "trainer.py", "step.py", "graphs.py"),
+    *("batches.py", "voxels.py", "trainer.py", "average.py", "step.py", "graphs.py", "state.py", "checkpoint.py"),
     *("contracts/methods.py", "contracts/tasks.py"),
 )
 ALWAYS = ("runner.py", "memory.py", "contracts/folds.py")

@@ -22,18 +22,19 @@ SAID = (  # by allocators whose errors have no type of their own
 LEAST = 2  # nodules: losses that compare a batch's nodules, and batch normalisation, have nothing to do with one
 
 
-def with_less_memory(attempt: Callable[[int | None], Result], batch_size: int) -> Result:
+def with_less_memory(attempt: Callable[[int | None], Result], batch_size: int, at_once: int | None = None) -> Result:
     """Return what an attempt gives, made anew with half as many nodules at once for as long as memory runs out.
 
     Args:
         attempt: Given how many nodules to take at once; None is the whole batch.
         batch_size: Of the recipe; each step still sees so many.
+        at_once: How many to begin with; None is the whole batch.
 
     Raises:
         TrainingFailed: Memory runs out with two nodules; the allocator's sentence says what it needed.
         Exception: Whatever else the attempt raises.
     """
-    at_once = batch_size
+    at_once = at_once or batch_size
     while True:
         try:
             return attempt(None if at_once == batch_size else at_once)

@@ -1,6 +1,7 @@
 """What a run's `cohort.csv` says of its nodules: all that a report may know beside the records."""
 
 import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from benchmark.contracts import InputError
+from benchmark.files import sha256
+from benchmark.runfile import noted_hash
 
 SCORES, UNTRUSTED = "malignancy_scores", "untrusted"
 NEWER = (SCORES, UNTRUSTED)
@@ -101,14 +104,17 @@ class _Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open(encoding="utf-8", newline="") as file:
-                self.names, *rows = list(csv.reader(file, strict=True)) or [[]]
+            content = path.read_bytes()
+            lines = io.StringIO(content.decode("utf-8"), newline="")
+            self.names, *rows = list(csv.reader(lines, strict=True)) or [[]]
         except FileNotFoundError as error:
             raise InputError(f"there is no {path}, which tells of a run's nodules: {_AGAIN}") from error
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}): see to it, or {_AGAIN}") from error
         except (UnicodeDecodeError, csv.Error) as error:
             self._refuse(str(error))
+        if noted_hash(path) not in ("", sha256(content)):
+            self._refuse("its content does not match its hash in run.json")
         if absent := [name for name in _NEEDED if name not in self.names]:
             self._refuse(f"it has no column {absent[0]}")
         if twice := [name for name in self.names if self.names.count(name) > 1]:

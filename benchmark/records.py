@@ -68,6 +68,7 @@ class Metadata:
         weights: SHA-256 of the file beside the record that keeps the weights (`benchmark.weights`); empty if none does.
         test_curve: Accuracy on the test fold after each epoch (open decision, most probable class), where it was
             asked for; nothing was chosen by it.
+        resumed: The epochs after which an interrupted training was taken up (`benchmark.checkpoint`).
     """
 
     versions: dict[str, str] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class Metadata:
     micro_batch: int | None = None
     weights: str = ""
     test_curve: list[float] = field(default_factory=list)
+    resumed: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +193,7 @@ def unseal(data: bytes) -> bytes:
     """
     try:
         sealed = msgspec.json.decode(data, type=_Sealed)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Unusable(f"damaged, or of another version of this suite ({error})") from error
     if sealed.format != FORMAT:
         raise Unusable(f"of another version of this suite: format {sealed.format}, not {FORMAT}")

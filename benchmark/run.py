@@ -13,8 +13,6 @@ from dataclasses import fields
 from dataclasses import replace as changed
 from pathlib import Path
 
-import msgspec
-
 from benchmark.contracts import InputError, Protocol, TextWeights
 from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
@@ -39,8 +37,7 @@ class Run:
         self.identity = identity
         self._file = folder / "run.json"
         if not self._file.exists():
-            if (folder / "fits").exists():
-                raise InputError(f"{folder} holds fits but no run.json; give another folder with --out")
+            self._refuse_strangers()
             return
         stored = load(self._file).identity
         for name in (f.name for f in fields(Identity)):
@@ -50,6 +47,18 @@ class Run:
                     f"{folder} holds a run with another {name.replace('_', ' ')}{_MEANS.get(name, '')} "
                     f"({differing(there, now)}); "
                     "give another folder with --out, or move that one away"
+                )
+
+    def _refuse_strangers(self) -> None:
+        """See that the fits of a folder whose run.json was lost are of this run, so that it can be written anew."""
+        for spec in self.specs():
+            try:
+                record = FitRecord.from_bytes(self.path(spec).read_bytes())
+            except Unusable:  # made anew in any case
+                continue
+            if record.identity != self.identity:
+                raise InputError(
+                    f"{self.folder} holds fits of another run and no run.json; give another folder with --out"
                 )
 
     @classmethod
@@ -85,6 +94,7 @@ class Run:
                 [*commands, command],
                 self.with_earlier(protocols),
                 text_weights=self.text_weights(text_weights),
+                files=load(self._file).files if self._file.exists() else {},
             )
         )
 
@@ -115,6 +125,25 @@ class Run:
                 f"those given have {now.sha256[:DIGITS]}; give the same file, or another folder with --out"
             )
         return now if now.published else begun
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Put a file beside run.json, which notes its hash; `lacks` and whoever reads it see any damage.
+
+        Args:
+            name: Of the file.
+            content: All of it.
+        """
+        write_atomically(self.folder / name, content)
+        there = load(self._file)
+        self._write(changed(there, files={**there.files, name: sha256(content)}))
+
+    def lacks(self, name: str) -> bool:
+        """Say whether a file that was kept is missing or damaged, or run.json itself is missing."""
+        if not self._file.exists():
+            return True
+        noted = load(self._file).files.get(name)
+        path = self.folder / name
+        return noted is not None and not (path.is_file() and sha256(path.read_bytes()) == noted)
 
     def metadata(self) -> RunMetadata:
         """Return what was noted when the run was last started."""
@@ -154,6 +183,10 @@ class Run:
     def weights_path(self, spec: FitSpec) -> Path:
         """Return where a fit's weights stand, if they are kept: beside its record."""
         return self.path(spec).with_suffix(".safetensors")
+
+    def checkpoint_path(self, spec: FitSpec) -> Path:
+        """Return where a fit that is under way leaves what it can go on from: beside where its record will be."""
+        return self.path(spec).with_suffix(".checkpoint")
 
     def write(self, record: FitRecord, weights: bytes | None = None) -> None:
         """Put a record in its place, its weights before it: a record never names a file that is not there yet.
@@ -206,7 +239,7 @@ class Run:
         return path.replace(kept)
 
     def _write(self, content: RunFile) -> None:
-        write_atomically(self._file, msgspec.json.format(msgspec.json.encode(content), indent=1))
+        write_atomically(self._file, content.to_bytes())
 
 
 def _refuse_unless_missing(error: OSError) -> None:

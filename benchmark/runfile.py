@@ -1,12 +1,13 @@
-"""What `run.json` holds, and how it is read."""
+"""What `run.json` holds, and how it is read: sealed, so that what was damaged or edited is noticed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 
 from benchmark.contracts import InputError, Json, Protocol, Provenance, TextWeights
+from benchmark.files import is_sealed, sealed
 from benchmark.identity import Identity, commit
 from benchmark.records import versions
 
@@ -46,6 +47,7 @@ class RunFile:
         protocols: All that it was ever asked for, in the order of their keys: how to score it.
         finished: Whether every fit that the last call asked for has its record.
         text_weights: What the rows that read text were made with; None while there is none, or with random weights.
+        files: SHA-256 of files beside it that are read again, by their names.
     """
 
     identity: Identity
@@ -54,6 +56,11 @@ class RunFile:
     protocols: list[Protocol] = field(default_factory=list)
     finished: bool = False
     text_weights: TextWeights | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Return what stands on disk."""
+        return sealed(msgspec.json.format(msgspec.json.encode(self), indent=1))
 
 
 def load(file: Path) -> RunFile:
@@ -63,13 +70,38 @@ def load(file: Path) -> RunFile:
         InputError: It cannot be read, or is damaged.
     """
     try:
-        return msgspec.json.decode(file.read_bytes(), type=RunFile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = file.read_bytes()
+        if not is_sealed(content):
+            _refuse_unknown(content)
+        return msgspec.json.decode(content, type=RunFile)
+    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{file} is damaged, or of another version of this suite ({error}); make the run anew in another folder"
+            f"{file} is damaged, or of another version of this suite ({error}): move it away, and the command that "
+            "made the run makes it anew and keeps the fits"
         ) from error
     except OSError as error:
         refuse(error)
+
+
+def noted_hash(path: Path) -> str:
+    """Return the hash that run.json beside a file notes of it; empty where there is none.
+
+    Raises:
+        InputError: The run.json is damaged.
+    """
+    file = path.with_name("run.json")
+    return load(file).files.get(path.name, "") if file.exists() else ""
+
+
+def _refuse_unknown(content: bytes) -> None:
+    """Refuse what an earlier version, which sealed nothing, did not write either: a seal whose name was damaged, say.
+
+    Raises:
+        ValueError: It is no object, or has a part that no version knows.
+    """
+    known = {field.name for field in fields(RunFile)} - {"files"}
+    if unknown := sorted(msgspec.json.decode(content, type=dict[str, msgspec.Raw]).keys() - known):
+        raise ValueError(f"it has a part {unknown[0]!r}")
 
 
 def refuse(error: OSError) -> NoReturn:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from benchmark import weights
 from benchmark.batches import part_of
+from benchmark.checkpoint import About, Checkpoints
 from benchmark.contracts import FoldData, InputError, Method, Row, Task, Unsupported
 from benchmark.extras import NO_EXTRAS, Extras
 from benchmark.files import sha256
@@ -108,8 +109,11 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup) -> 
         proba=np.empty((0, len(data.class_names))),
     )
     kept = None
+    made_by = record.metadata.versions, record.metadata.device, setup.extras.test_curve
+    about = About(spec, setup.key, data.digest, *made_by)
+    checkpoints = Checkpoints(run.checkpoint_path(spec), about, setup.extras.checkpoint_s)
     try:
-        result = _train(spec, row, data, setup, record.metadata)
+        result = _train(spec, row, data, setup, record.metadata, checkpoints)
         kept = result.weights
         record = replace(
             record,
@@ -127,13 +131,16 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup) -> 
         reason = f"{type(error).__name__}: {_sentence(error)}"
         metadata = replace(record.metadata, traceback=traceback.format_exc())
         record = replace(record, reason=reason, metadata=metadata)
-    seconds = round(time.perf_counter() - started, 3)
+    seconds = round(checkpoints.seconds + time.perf_counter() - started, 3)
     record = replace(record, metadata=replace(record.metadata, seconds=seconds))
     run.write(record, kept)
+    checkpoints.remove()
     return record
 
 
-def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Metadata) -> Result:
+def _train(
+    spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Metadata, checkpoints: Checkpoints
+) -> Result:
     """Return the test fold's probabilities, how they came about, and what is kept."""
     seed, preset, device = seed_of(spec), setup.preset, setup.device
     if row.reference is not None:
@@ -151,7 +158,7 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
 
     def attempt(micro_batch: int | None) -> Result:
         torch.manual_seed(seed)
-        method, curve = to_device(row.build(task), device), list[float]()
+        method = to_device(row.build(task), device)
 
         def tested() -> Proba:
             parts = test.split(_AT_ONCE)
@@ -160,10 +167,19 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
 
         def look(epoch: int) -> None:
             with torch.random.fork_rng([device] if device.type == "cuda" else []):  # a plugin may draw to predict
-                curve.append(float((tested().argmax(axis=1) == data.test_labels).mean()))
+                accuracy = (tested().argmax(axis=1) == data.test_labels).mean()
+                checkpoints.test_curve.append(float(accuracy))
 
-        fitted = fit(method, train, recipe, seed, micro_batch, look if setup.extras.test_curve else None)
-        made = replace(metadata, history=fitted.history, step=fitted.step, micro_batch=micro_batch, test_curve=curve)
+        looks = look if setup.extras.test_curve else None
+        fitted = fit(method, train, recipe, seed, micro_batch, looks, checkpoints)
+        made = replace(
+            metadata,
+            history=fitted.history,
+            step=fitted.step,
+            micro_batch=micro_batch,
+            test_curve=checkpoints.test_curve,
+            resumed=checkpoints.resumed,
+        )
         proba = tested()
         kept = None
         if setup.extras.weights:
@@ -171,7 +187,7 @@ def _train(spec: FitSpec, row: Row, data: FoldData, setup: Setup, metadata: Meta
             kept = weights.pack(method, about, weights.image_features(method, test.split(micro_batch or _EVAL_BATCH)))
         return Result(proba, replace(made, method=method.metadata()), kept)
 
-    return with_less_memory(attempt, min(recipe.batch_size, len(data.train)))
+    return with_less_memory(attempt, min(recipe.batch_size, len(data.train)), checkpoints.micro_batch)
 
 
 def to_device(method: Method, device: torch.device) -> Method:

@@ -24,6 +24,7 @@ class Step:
         method: What is trained, in place.
         optimiser: Its learning rates are numbers; where it is fused they are tensors, which a captured step reads
             anew each time.
+        totals: The sum of every loss term since they were taken last, on the device.
     """
 
     def __init__(self, method: Method, recipe: Recipe, fused: bool, micro_batch: int | None = None) -> None:
@@ -56,7 +57,7 @@ class Step:
                         p: {"momentum_buffer": torch.zeros_like(p, requires_grad=False)} for p in group["params"]
                     }
                     self.optimiser.state.update(buffers)
-        self._totals: dict[str, Tensor] = {}
+        self.totals: dict[str, Tensor] = {}
 
     def set_rate(self, factor: float) -> None:
         """Multiply the learning rates that training began with."""
@@ -79,17 +80,17 @@ class Step:
                 raise TrainingFailed("loss must return a dictionary of named terms, such as {'ce': ...}")
             (share * torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
-                if name not in self._totals:
-                    self._totals[name] = torch.zeros_like(term, requires_grad=False)
-                self._totals[name] += share * term.detach()
+                if name not in self.totals:
+                    self.totals[name] = torch.zeros_like(term, requires_grad=False)
+                self.totals[name] += share * term.detach()
         self.optimiser.step()
 
     def take_totals(self) -> dict[str, float]:
         """Return the sum of every loss term since the last call; the one place that waits for the device."""
-        read = torch.stack(list(self._totals.values())).tolist() if self._totals else []
-        for total in self._totals.values():
+        read = torch.stack(list(self.totals.values())).tolist() if self.totals else []
+        for total in self.totals.values():
             total.zero_()
-        return dict(zip(self._totals, read, strict=True))
+        return dict(zip(self.totals, read, strict=True))
 
 
 def cut(batch: Batch, micro_batch: int | None) -> Iterator[tuple[Batch, float]]:

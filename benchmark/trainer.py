@@ -5,13 +5,15 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmark.average import WeightAverage, renormalise
 from benchmark.batches import Nodules, epoch_batches
 from benchmark.contracts import Method
 from benchmark.graphs import Captured, CudaGraphs
@@ -42,53 +44,39 @@ def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-class WeightAverage:
-    """An exponential moving average of a method's trained parameters.
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a training carries from one epoch to the next: all that it needs to go on.
 
-    After step t it is the mean of the weights after steps 1..t, step s weighing decay^(t - s): an exponential moving
-    average that does not remember where training began.
+    Attributes:
+        method: What is trained.
+        step: Its optimiser, and the sums of the loss terms.
+        average: Of the weights, if the recipe asks for one.
+        generator: Draws the order and the turns of the nodules.
+        history: For each epoch the mean of every loss term; their number is the place in the schedule.
     """
 
-    def __init__(self, method: Method, decay: float) -> None:
-        self.decay, self.total = decay, 0.0
-        self.parameters = [p for p in method.parameters() if p.requires_grad]
-        self.average = [p.detach().clone() for p in self.parameters]
+    method: Method
+    step: Step
+    average: WeightAverage | None
+    generator: torch.Generator
+    history: list[dict[str, float]] = field(default_factory=list)
 
-    def update(self) -> None:
-        """Count the weights as they are now."""
-        self.total = self.decay * self.total + 1
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 / self.total)
-
-    def take(self) -> None:
-        """Put the average in the place of the weights."""
-        with torch.no_grad():
-            for average, parameter in zip(self.average, self.parameters, strict=True):
-                parameter.copy_(average)
+    @property
+    def device(self) -> torch.device:
+        """Where it goes on."""
+        return next(self.method.parameters()).device
 
 
-def renormalise(method: Method, data: Nodules, at_once: int = _EVAL_BATCH) -> None:
-    """Give every batch normalisation that training moves the statistics of the training set under the present weights.
+@runtime_checkable
+class Resume(Protocol):
+    """Where an interrupted training goes on from."""
 
-    They are the mean over one pass in a fixed order, without augmentation, in batches of (nearly) one size. All else is
-    in eval mode, as when the method predicts; frozen parts keep what they have.
-    """
-    method.train()
-    norms = [m for m in method.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    method.eval()
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-        norm.train()
-    with torch.no_grad():
-        for rows in torch.arange(len(data)).tensor_split(math.ceil(len(data) / at_once)):
-            part = data[rows.to(data.home)]
-            method.predict_proba(part.images, *([part.diameter_mm] if method.reads_diameter else []))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    method.eval()
+    def restore(self, training: Training) -> None:
+        """Put a training that is about to begin where an earlier one stood, if there was one."""
+
+    def epoch_over(self, training: Training) -> None:
+        """Keep where a training stands, or not; it changes nothing of it."""
 
 
 def fit(
@@ -98,6 +86,7 @@ def fit(
     seed: int,
     micro_batch: int | None = None,
     after_epoch: Callable[[int], None] | None = None,
+    resume: Resume | None = None,
 ) -> Fitted:
     """Train in place, to the last epoch.
 
@@ -113,6 +102,8 @@ def fit(
             batch's, but for losses that are no plain mean over its nodules; batch normalisation sees so many.
         after_epoch: Told each epoch's number when it is over, the method in eval mode. It looks on: it must leave
             method and random state as they are, and has no way to end or choose anything.
+        resume: Where to go on from, and what keeps that; None begins at the beginning. On a CPU the end has the same
+            bits, however often a training was interrupted.
 
     Returns:
         How it went.
@@ -126,10 +117,13 @@ def fit(
     captured = Captured(step, CudaGraphs(device)) if device.type == "cuda" else None
     take = captured or step
     steps_an_epoch = len(data) // min(recipe.batch_size, len(data))
-    steps, taken = recipe.epochs * steps_an_epoch, 0
     average = WeightAverage(method, recipe.ema) if recipe.ema else None
-    history = []
-    for epoch in range(1, recipe.epochs + 1):
+    training = Training(method, step, average, generator)
+    if resume is not None:
+        resume.restore(training)
+    history = training.history
+    steps, taken = recipe.epochs * steps_an_epoch, len(history) * steps_an_epoch
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
         method.train()
         if captured:
             captured.begin_epoch()
@@ -149,6 +143,8 @@ def fit(
             method.after_epoch(data.split(micro_batch or _EVAL_BATCH))
         if after_epoch is not None:
             after_epoch(epoch)
+        if resume is not None and epoch < recipe.epochs:
+            resume.epoch_over(training)
     if average is not None:
         average.take()
         renormalise(method, data, micro_batch or _EVAL_BATCH)

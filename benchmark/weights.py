@@ -124,14 +124,26 @@ def read(run: Run, record: FitRecord) -> Weights:
 
 
 def _about(content: bytes) -> About | None:
-    """Return which fit a file says it is of; None where it is damaged.
+    """Return which fit a file says it is of; None where it is damaged."""
+    try:
+        return msgspec.json.decode(said(content)[_ABOUT], type=About)
+    except (ValueError, KeyError, RecursionError):
+        return None
 
-    A safetensors file begins with the length of its header, eight bytes, least first, and the header, which is JSON.
+
+def said(content: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file, of which nothing else is read.
+
+    It begins with the length of its header, eight bytes, least first, and the header, which is JSON.
+
+    Raises:
+        ValueError: It is none.
+        KeyError: It has none.
+        RecursionError: The header is nested beyond all sense.
     """
     try:
         (length,) = struct.unpack_from("<Q", content)
-        header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, msgspec.Raw])
-        said = msgspec.json.decode(header["__metadata__"], type=dict[str, str])
-        return msgspec.json.decode(said[_ABOUT], type=About)
-    except (struct.error, msgspec.DecodeError, UnicodeDecodeError, KeyError, OverflowError, RecursionError):
-        return None
+    except struct.error as error:
+        raise ValueError(str(error)) from error
+    header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, msgspec.Raw])
+    return msgspec.json.decode(header["__metadata__"], type=dict[str, str])

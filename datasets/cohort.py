@@ -60,6 +60,8 @@ def prepare(
         raise InputError(f"a cohort needs at least one worker and one nodule, not {workers} and {sample}")
     path, fingerprint = _place(collection, folder, sample)
     if _is_done(path):
+        if store.open_once(path).provenance.fingerprint != fingerprint:
+            raise InputError(f"the prepared cohort {path} is another under its name: delete it and run again")
         return path
     if refuse is not None:
         refuse(collection)

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from numpy.lib import format as npy
 
 from benchmark.contracts import Cohort, InputError, Volumes
-from benchmark.files import is_formula, promised, replacing, write_atomically
+from benchmark.files import is_formula, promised, replacing
 from datasets.protocols import LABEL_SETS, labels
 
 FORMAT = 2
@@ -196,8 +196,8 @@ def _map(file: IO[bytes], member: ZipInfo) -> Volumes:
     return np.memmap(file, kind, "r", file.tell(), shape)
 
 
-def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> None:
-    """Write a row per nodule: all that a report needs to know of it.
+def csv_of(cohort: Cohort, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> bytes:
+    """Return the cohort as a table, a row per nodule: all that a report needs to know of it.
 
     These are ids, the readers' scores and means, which ratings are not to be relied on, sizes, strata, class indices
     (empty where left out) and fold. `benchmark.nodules` reads it.
@@ -233,7 +233,7 @@ def write_csv(cohort: Cohort, path: Path, rule: str, fold_of: Int[np.ndarray, " 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
-    write_atomically(path, text.getvalue())
+    return text.getvalue().encode()
 
 
 def _scores(of_readers: Float[np.ndarray, " readers"]) -> str:

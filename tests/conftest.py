@@ -42,6 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-faults", action="store_true", help="play 300 schedules of a store's faults, not 60 of them (minutes)"
     )
+    parser.addoption(
+        "--damages", type=int, default=500, metavar="N", help="damage files in so many ways (500; 20,000 take minutes)"
+    )
+    parser.addoption("--every-write", action="store_true", help="fail every write of a run, not each ninth (minutes)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,10 @@
 import io
 import math
 import struct
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pydicom
@@ -22,6 +25,7 @@ _KEYWORDS = (
     *("RescaleSlope", "SOPClassUID"),
 )
 _TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _KEYWORDS]
+_TURN = threading.Lock()
 
 
 class Stop:
@@ -108,6 +112,14 @@ def lacking(data: bytes) -> bytes | None:
     return _PREAMBLE + struct.pack("<HH2sHL", 0x0002, 0x0000, b"UL", 4, len(element)) + element
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let pydicom warn of nothing; threads take turns, since Python keeps one list of filters for all of them."""
+    with _TURN, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def parse(data: bytes) -> Header:
     """Return what stands before the pixels.
 
@@ -120,8 +132,7 @@ def parse(data: bytes) -> Header:
     data = before + data
     _check_syntax(data)
     stream, stop, values = io.BytesIO(data), Stop(PIXEL_DATA), {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with silence():
         header = read_partial(stream, stop_when=stop, specific_tags=_TAGS)
         for keyword in _KEYWORDS:
             value = header.get(keyword)

@@ -1,7 +1,6 @@
 """Images: a CT slice as Hounsfield units."""
 
 import io
-import warnings
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydicom.filereader import read_partial
 
 from benchmark.files import sha256
 from datasets.dicom import archive, headers
-from datasets.dicom.elements import PIXEL_DATA, Stop, lacking, parse
+from datasets.dicom.elements import PIXEL_DATA, Stop, lacking, parse, silence
 from datasets.dicom.files import Fault, File, Refused
 from datasets.dicom.headers import LONG_HEAD_BYTES, Slice
 
@@ -35,8 +34,7 @@ def read_image(file: File, expected: Slice) -> Image:
         raise Refused(expected.problem)
     header = parse(data[:LONG_HEAD_BYTES])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silence():
             stream = io.BytesIO((lacking(data) or b"") + data)
             stored = read_partial(stream, stop_when=Stop(PIXEL_DATA + 1)).pixel_array
     except Exception as error:  # a decoder's complaints are of many kinds

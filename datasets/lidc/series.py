@@ -101,7 +101,8 @@ def crop(job: Job) -> tuple[Volumes, Outcome]:
     What was left out for a reason that may pass is tried again.
     """
     kept = load(job.part)
-    if kept is None or kept[1].doubt:
+    wanted = {nodule.id for nodule in job.nodules}
+    if kept is None or kept[1].doubt or {*kept[1].made, *kept[1].left_out} != wanted:
         kept = make(job)
         outcome = json.dumps(msgspec.to_builtins(kept[1]))  # json, since a file's name may be no UTF-8
         with replacing(job.part) as file:
@@ -113,6 +114,8 @@ def load(part: Path) -> tuple[Volumes, Outcome] | None:
     """Return what a part file keeps, or None where there is no whole one."""
     try:
         with part.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            if stored.zip.testzip() is not None:  # an array that seems shorter than its member is read unchecked
+                return None
             return stored["volumes"], msgspec.convert(json.loads(str(stored["outcome"])), Outcome)
     except Exception:  # whatever is wrong with it, it is made again
         return None

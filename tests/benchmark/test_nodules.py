@@ -34,7 +34,7 @@ def known():
 
 @pytest.fixture
 def folder(known, tmp_path):
-    store.write_csv(known, tmp_path / "cohort.csv", "published", np.array([0, 0, 1, 2]))
+    (tmp_path / "cohort.csv").write_bytes(store.csv_of(known, "published", np.array([0, 0, 1, 2])))
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def test_everything_written_comes_back(known, folder):
 
 def test_an_older_table_says_what_it_does_not_know(known, tmp_path):
     plain = replace(known, patient_ids=("a", "a", "b", "c"), strata={})
-    store.write_csv(plain, tmp_path / "cohort.csv", "published", np.array([0, 0, 1, 2]))
+    (tmp_path / "cohort.csv").write_bytes(store.csv_of(plain, "published", np.array([0, 0, 1, 2])))
     edit(tmp_path, without(*NEWER))
     found = read_nodules(tmp_path)
     assert found.missing == NEWER and not found.knows_scores
@@ -91,7 +91,7 @@ def test_nodules_without_readers_or_ratings_are_read(known, tmp_path):
         ratings=np.empty((4, 0)),
         trusted=np.empty((4, 0), dtype=bool),
     )
-    store.write_csv(bare, tmp_path / "cohort.csv", "published", np.zeros(4, dtype=int))
+    (tmp_path / "cohort.csv").write_bytes(store.csv_of(bare, "published", np.zeros(4, dtype=int)))
     found = read_nodules(tmp_path)
     assert found.missing == () and not found.knows_scores
     assert found.ratings.shape == found.trusted.shape == (4, 0)

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from benchmark.contracts import InputError, Provenance, TextWeights
+from benchmark.files import sealed, sha256
 from benchmark.recipe import Recipe
 from benchmark.records import FitSpec, Unusable
 from benchmark.run import Run
-from benchmark.runfile import RunMetadata, differing
+from benchmark.runfile import RunMetadata, differing, noted_hash
 from fakes import IDENTITY, A, B, C, record
 
 SPEC = FitSpec("three", "linear", 0, 0)
@@ -162,10 +163,12 @@ def test_results_of_two_identities_never_mix(run, change, sentence):
     assert (run.folder / "run.json").read_bytes() == before
 
 
-def test_a_folder_with_fits_and_without_run_json_is_refused(run):
+def test_a_run_json_that_was_lost_is_made_anew_where_the_fits_are_of_the_same_run(run):
     run.write(one())
-    with pytest.raises(InputError, match=r"holds fits but no run\.json; give another folder with --out"):
-        Run(run.folder, IDENTITY)
+    run.path(replace(SPEC, fold=1)).write_bytes(b"damaged")  # which is made anew in any case
+    assert Run(run.folder, IDENTITY).read(SPEC).labels.tolist() == [0, 1]
+    with pytest.raises(InputError, match=r"holds fits of another run and no run\.json; give another folder"):
+        Run(run.folder, replace(IDENTITY, folds=10))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"identity": {}, "commands": []}', "\xff\xfe"])
@@ -229,6 +232,38 @@ def test_a_run_json_that_cannot_be_scored_is_damaged(run, part, change):
     run.finish([B])
     content = json.loads((run.folder / "run.json").read_text())
     (content[part][0] if part == "protocols" else content[part]).update(change)
-    (run.folder / "run.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"run\.json is damaged, .*make the run anew in another folder"):
+    del content["sha256"]
+    (run.folder / "run.json").write_bytes(sealed(json.dumps(content).encode()))
+    with pytest.raises(InputError, match=r"run\.json is damaged, .*move it away, and the command that made the run"):
         Run.open(run.folder)
+
+
+def test_an_edited_run_json_is_damaged(run):
+    run.start("command", METADATA, [B])
+    file = run.folder / "run.json"
+    file.write_bytes(file.read_bytes().replace(b'"LIDC-B"', b'"LIDC-A"'))
+    with pytest.raises(InputError, match=r"run\.json is damaged, .*its content does not match its own hash"):
+        Run.open(run.folder)
+
+
+def test_the_run_json_of_an_earlier_version_has_no_seal_and_is_read(run):
+    run.start("command", METADATA, [B])
+    content = json.loads((run.folder / "run.json").read_text())
+    del content["sha256"], content["files"]
+    (run.folder / "run.json").write_text(json.dumps(content))
+    assert Run.open(run.folder).identity == IDENTITY
+    (run.folder / "run.json").write_text(json.dumps(content | {"sha257": "0"}))
+    with pytest.raises(InputError, match="it has a part 'sha257'"):
+        Run.open(run.folder)
+
+
+def test_a_kept_file_is_lacking_where_it_is_missing_or_damaged_or_run_json_is(run):
+    assert run.lacks("cohort.csv")
+    run.start("first", METADATA)
+    run.keep("cohort.csv", b"nodule_id\n")
+    run.start("second", METADATA)  # which forgets nothing
+    assert not run.lacks("cohort.csv") and noted_hash(run.folder / "cohort.csv") == sha256(b"nodule_id\n")
+    (run.folder / "cohort.csv").write_bytes(b"nodule_ib\n")
+    assert run.lacks("cohort.csv")
+    (run.folder / "cohort.csv").unlink()
+    assert run.lacks("cohort.csv")

@@ -250,7 +250,7 @@ def test_the_table_has_a_row_per_nodule(cohort, tmp_path):
     trusted = np.ones((4, 8), dtype=bool)
     trusted[[1, 2, 2, 3], [1, 6, 7, 0]] = False
     cohort = replace(cohort, trusted=trusted)
-    store.write_csv(cohort, tmp_path / "cohort.csv", "published", np.array([0, 0, 1, 2]))
+    (tmp_path / "cohort.csv").write_bytes(store.csv_of(cohort, "published", np.array([0, 0, 1, 2])))
     with (tmp_path / "cohort.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [

@@ -312,7 +312,7 @@ def test_a_formula_comes_into_no_csv(name, tmp_path):
         read_crops(tmp_path / "x.npz")
     for changes in ({"nodule_ids": (name, *make_cohort().nodule_ids[1:])}, {"strata": {"site": (name,) * 30}}):
         with pytest.raises(InputError, match="is a formula to a spreadsheet"):
-            store.write_csv(make_cohort(**changes), tmp_path / "cohort.csv", "published", np.zeros(30, int))
+            store.csv_of(make_cohort(**changes), "published", np.zeros(30, int))
 
 
 def test_a_bomb_is_refused_by_what_it_promises_and_not_by_what_came_out(tmp_path, monkeypatch):

@@ -14,9 +14,10 @@ import pytest
 from pydicom import dcmread
 from rich.console import Console
 
-import run_all
 from benchmark import commandline
+from benchmark.commands.prepare import prepare as prepare_named
 from benchmark.contracts import Cohort, InputError
+from benchmark.recipe import PRESETS
 from ct import Sphere, dataset, sphere
 from datasets import store
 from datasets.idc import index
@@ -186,7 +187,7 @@ def parsed(*options: object) -> argparse.Namespace:
 
 def prepared(args: argparse.Namespace) -> Path:
     """Return the prepared file that a command line asks for."""
-    return run_all.prepare(args, None, 0, Console(file=io.StringIO()))
+    return prepare_named(args, PRESETS["quick"], 1, Console(file=io.StringIO()))
 
 
 def crops(cohort: Cohort) -> dict[str, bytes]:

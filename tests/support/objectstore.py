@@ -364,9 +364,11 @@ def moto(content: Mapping[str, bytes]) -> Iterator[Upstream]:
     server.start()
     try:
         _, port = server.get_host_and_port()
-        for name, body in {"": b"", **content}.items():  # the bucket comes first
+        asked = [("POST", "/moto-api/reset", b"")]  # what another test put there is still in this process
+        asked += [("PUT", f"/{BUCKET}/{name}".rstrip("/"), body) for name, body in {"": b"", **content}.items()]
+        for method, path, body in asked:
             connection = http.client.HTTPConnection("127.0.0.1", port)
-            connection.request("PUT", f"/{BUCKET}/{name}".rstrip("/"), body, {"x-amz-acl": "public-read"})
+            connection.request(method, path, body, {"x-amz-acl": "public-read"})
             assert connection.getresponse().status == HTTPStatus.OK
             connection.close()
         yield Upstream(port)

@@ -72,4 +72,4 @@ class Tapes:
 def state_of(step) -> Iterable[Tensor]:
     """Return every tensor that a step changes."""
     momenta = [state["momentum_buffer"] for state in step.optimiser.state.values()]
-    return [*step.method.parameters(), *step.method.buffers(), *momenta, *step._totals.values()]
+    return [*step.method.parameters(), *step.method.buffers(), *momenta, *step.totals.values()]
