@@ -1,14 +1,16 @@
 """Tables 1-3 of the CLIP-Lung paper: `python run_all.py --datasets A B C`. A composition root: nothing imports it."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # `python -I` and PYTHONSAFEPATH leave it out
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process: faster under load, and repeatable
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the imports take seconds: until they are done, Ctrl-C needs no word
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from itertools import chain
 
@@ -22,6 +24,7 @@ from benchmark.experiment import Experiment, done_fits, name_fits
 from benchmark.extras import PROBABILITIES, Asked
 from benchmark.habits import FOLDER
 from benchmark.identity import identity_of
+from benchmark.means import Means
 from benchmark.report.habits import sentences
 from benchmark.timings import Timings
 from datasets import folds, protocols, store
@@ -35,20 +38,19 @@ def run(args: argparse.Namespace, command: str) -> int:
     files = plugins.load(args.plugin, methods.ROWS, datasets.COLLECTIONS)
     known = choose.join(methods.ROWS, references.ROWS)
     if args.list:
-        named = protocols.DATASETS, datasets.SOURCES, protocols.LABEL_RULES, TOWERS
-        console.print_choices(out, choose.listing(known, *named))
+        kinds = protocols.DATASETS, datasets.SOURCES, protocols.LABEL_RULES, TOWERS
+        console.print_choices(out, choose.listing(known, *kinds))
         return 0
     rows, settings = presets.parse_settings(args.set, choose.choose_rows(args.methods, known), known)
     rule = choose.choose("label rule", args.label_rule, protocols.LABEL_RULES)
     source = choose.choose("source", args.source, datasets.SOURCES)
     asked = choose.choose_all("dataset", args.datasets, protocols.DATASETS) if args.datasets else None
-    device = choose.choose_device(args.device)
+    by = Means.of(args)
     args.nodules = store.open_once(args.cohort).provenance.sample if args.cohort else args.nodules
-    name, preset = presets.resolve(args.preset, device, presets.Changes.of(args), describe)
-    workers = choose.choose_workers(args.workers, device)
+    name, preset = named = presets.resolve(args.preset, by.device, presets.Changes.of(args), describe)
     if args.cohort or args.collection is not None:
         source = (store.open_once(args.cohort) if args.cohort else datasets.open_collection(args.collection)).source
-    times = Timings(places.work_folder(args.work), device, (name, preset), (source, rule, str(args.cohort)), workers)
+    times = Timings(places.work_folder(args.work), by.device, named, (source, rule, str(args.cohort)), by.workers)
     folder = args.out or times.work / "runs" / origin.folder_name(name, source, rule, settings)
     folders = [folder, folder / FOLDER] if args.habits else [folder]
     leave = Asked.of(args)
@@ -60,18 +62,18 @@ def run(args: argparse.Namespace, command: str) -> int:
         of_source = commandline.source_options(args)
         fetched = datasets.outlook(args.source, times.work / "cohorts", preset.nodules, **of_source)
         more = [leave.plan(specs, rows, preset), fetched]
-        console.print_plan(out, specs, done, rows, f"{workers} on {device}", times, more, preset.nodules)
+        console.print_plan(out, specs, done, rows, str(by), times, more, preset.nodules)
         return 0
-    looks = (ahead.look(place, rows.values(), preset.text_tower, load_text_tower, args.scheduler) for place in folders)
+    looks = (ahead.look(place, rows.values(), preset.text_tower, load_text_tower, by) for place in folders)
     console.print_warnings(err, list(dict.fromkeys(chain.from_iterable(looks))))
-    file = args.cohort.resolve() if args.cohort else prepare(args, preset, max(1, workers), err)
+    file = args.cohort.resolve() if args.cohort else prepare(args, preset, max(1, by.workers), err)
     nodules = store.open_once(file)
     console.print_preparation(err, nodules, file)
     chosen = protocols.protocols_of(nodules, asked, rule)
     deals = zip(folders, (folds.assign_cohort, folds.assign_ignoring_patients), strict=False)
     cuts = {place: deal(nodules, {p.label_set for p in chosen}, rule, preset.folds) for place, deal in deals}
     note = protocols.LABEL_RULES[rule]
-    order = Order(command, nodules, chosen, note, known, load_tower, workers, args.scheduler, times, err)
+    order = Order(command, nodules, chosen, note, known, load_tower, by, times, err)
     made = {}
     for place, fold_of in cuts.items():
         this = Experiment(
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace, command: str) -> int:
             data=folds.fold_data(file, protocols.LABEL_SETS, rule, fold_of),
             specs=name_fits(chosen, rows, preset.folds, args.seeds),
             preset=preset,
-            device=device,
+            device=by.device,
             plugins=files,
             asked=leave if place == folder else PROBABILITIES,
         )
@@ -102,7 +104,7 @@ def load_tower(spec: TextTowerSpec) -> TextWeights | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 0, 1 where fits failed, 2 for bad input, 130 if stopped."""
     given = list(sys.argv[1:] if argv is None else argv)
-    return screen.guarded("run_all.py", lambda: run(commandline.parse(given), f"python run_all.py {shlex.join(given)}"))
+    return screen.guarded("run_all.py", lambda: run(commandline.parse(given), commandline.as_typed(given)))
 
 
 if __name__ == "__main__":

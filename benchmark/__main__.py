@@ -1,6 +1,7 @@
 """`python -m benchmark COMMAND`: one of the files in `benchmark/commands`."""
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,4 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # a command's imports take seconds: until then Ctrl-C needs no word
     sys.exit(main())

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from benchmark import claims, slurm
 from benchmark.contracts import Row, TextTowerSpec
 from benchmark.executor import probe
+from benchmark.means import Means
 from benchmark.places import writable
 from benchmark.runfile import load as load_run
-from benchmark.scheduler import Scheduler
 
 
 def look(
@@ -15,29 +16,34 @@ def look(
     rows: Iterable[Row],
     tower: TextTowerSpec,
     load: Callable[[TextTowerSpec], object],
-    scheduler: Scheduler | None,
+    means: Means,
 ) -> list[str]:
     """Try what the fits of a run will need; return what to warn of.
 
     A finished run needs only its folder: its tables are made of records.
+
+    What commands that were killed have left of their claims is removed.
 
     Args:
         folder: The run's.
         rows: What is made.
         tower: The text tower.
         load: Loads it, or raises InputError.
-        scheduler: If the work goes there.
+        means: By what fits are made.
 
     Raises:
         InputError: What is missing, and what to do.
     """
     writable(folder)
+    claims.sweep(folder)
     file = folder / "run.json"
     if file.exists() and load_run(file).finished:
         return []
     if tower.name != "random" and any(row.reads_text for row in rows):
         load(tower)
-    if scheduler is None:
+    if means.slurm is not None:
+        slurm.check(means.slurm)
+    if means.scheduler is None:
         return []
-    probe(scheduler)
-    return [warning] if (warning := scheduler.warning()) else []
+    probe(means.scheduler)
+    return [warning] if (warning := means.scheduler.warning()) else []

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from benchmark.contracts import Batch, Cohort
+from benchmark.pulse import beat
 from benchmark.recipe import Recipe
 from benchmark.voxels import TURNS, Voxels, moved, to_images, turned
 
@@ -77,6 +78,7 @@ class Part:
 
     def batch(self, rows: Int[Tensor, " rows"], turns: Int[Tensor, " rows"] | None = None) -> Batch:
         """Return some of the rows, each image turned its own way or none."""
+        beat()
         here, there = self.rows[moved(rows, self.home)], moved(rows, self.labels.device)
         columns = (self.labels, self.attributes, self.trusted, self.malignancy, self.diameter_mm)
         images = to_images(self.voxels.taken(here, turns), self.window_hu)

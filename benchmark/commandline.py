@@ -1,6 +1,7 @@
 """The command line's grammar; names are checked afterwards, against the registries."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,6 +89,11 @@ def parse(command: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def as_typed(command: Sequence[str]) -> str:
+    """Return a command line of run_all.py as a shell takes it."""
+    return f"python run_all.py {shlex.join(command)}"
+
+
 def checked(args: argparse.Namespace) -> argparse.Namespace:
     """Return options of `add_grid`, and of real CT, that go together; the source is the phantom if none is named.
 
@@ -145,6 +151,9 @@ def parser() -> Parser:
     add("--tls-ca", type=path, metavar="FILE", help="certificates that the scheduler's is signed by (tls:// address)")
     add("--tls-cert", type=path, metavar="FILE", help="our certificate, which scheduler and workers must trust")
     add("--tls-key", type=path, metavar="FILE", help="its key (default: in the certificate's file)")
+    add("--slurm", type=path, metavar="FILE.toml", help="start workers as Slurm's jobs, as this file says")
+    late = "replace a worker whose fit took no step for so long (default: 10; nothing replaces --workers 0)"
+    add("--patience", type=positive, default=10.0, metavar="MINUTES", help=late)
     add("--out", type=path, metavar="FOLDER", help="the run folder (default: results/runs/...)")
     add(
         "--keep-weights", action="store_true", help="keep every fit's weights (default: where a run's are under 500 MB)"

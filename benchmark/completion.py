@@ -8,11 +8,11 @@ from rich.console import Console
 from benchmark import console
 from benchmark.contracts import Cohort, Protocol, Row, TextTowerSpec, TextWeights
 from benchmark.experiment import Experiment
+from benchmark.means import Means
 from benchmark.origin import Origin, write_tables
 from benchmark.progress import progress
 from benchmark.records import Found
 from benchmark.runfile import RunMetadata
-from benchmark.scheduler import Scheduler
 from benchmark.tables import Table, tables_of
 from benchmark.timings import Timings
 
@@ -30,8 +30,7 @@ class Order:
         rule: How a class is made from the mean malignancy, in words.
         known: All rows that there are, in table order.
         load_tower: Loads a text tower's weights, or raises InputError.
-        workers: Local processes; 0 works in this one.
-        scheduler: A dask scheduler to work on instead.
+        means: By what fits are made.
         times: What is known of how long fits take.
         err: Where warnings and progress are shown.
     """
@@ -42,8 +41,7 @@ class Order:
     rule: str
     known: Mapping[str, Row]
     load_tower: Callable[[TextTowerSpec], TextWeights | None]
-    workers: int
-    scheduler: Scheduler | None
+    means: Means
     times: Timings
     err: Console
 
@@ -85,9 +83,9 @@ def complete(this: Experiment, order: Order, nodules: bytes) -> Completed:
         this.run.keep(COHORT, nodules)
         title = "Training, patients ignored" if this.identity.splits_patients else "Training"
         with progress(order.err, title, "fits", order.times.forecast(missing)) as advance:
-            this.train(missing, order.workers, order.scheduler, advance)
+            this.train(missing, order.means, advance)
         found, _ = this.read()
-        console.print_warnings(order.err, order.times.learn(found, () if order.scheduler else missing))
+        console.print_warnings(order.err, order.times.learn(found, () if order.means.is_away else missing))
     if None not in found.values():
         this.run.finish(order.protocols, this.text_weights)
     shown, everything, left_out = this.with_earlier(found, order.known)

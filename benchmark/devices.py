@@ -34,8 +34,10 @@ _ANSWERED: set[str] = set()  # devices that this process has worked on
 def worker_device(device: str) -> str:
     """Return the device that the worker around this call uses: GPUs are dealt out in turn, by the workers' names.
 
-    With more workers than GPUs, several share one.
+    With more workers than GPUs, several share one. `"auto"` is CUDA where this machine has it, else the CPU.
     """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     count = torch.cuda.device_count() if device == "cuda" else 1
     if count < 2:
         return device
@@ -45,6 +47,16 @@ def worker_device(device: str) -> str:
         return f"cuda:{turn_of(get_worker().name) % count}"
     except ValueError:  # not in a worker
         return device
+
+
+def here() -> str:
+    """Return the address of the worker around this call; empty where there is none."""
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return ""
 
 
 def turn_of(name: object) -> int:
@@ -78,11 +90,8 @@ def answering(device: torch.device, touch: Callable[[torch.device], None] = touc
         if ran_out(error):  # full, but there
             return device
         reason = f"the device {device} does not answer ({(str(error).splitlines() or [''])[0]})"
-        from distributed import get_worker
-
-        try:
-            worker = get_worker().address
-        except ValueError:
+        worker = here()
+        if not worker:
             raise InputError(f"{reason}; what is finished is kept, the same command goes on from there") from error
         raise Unfit(reason, worker, replaceable=str(device) in _ANSWERED) from error
     _ANSWERED.add(str(device))

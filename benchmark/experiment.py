@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 
 from benchmark.contracts import FoldData, InputError, Protocol, Row, TextTowerSpec, TextWeights, Unsupported
-from benchmark.executor import execute
 from benchmark.extras import NOTHING, Asked
+from benchmark.files import stamp
 from benchmark.identity import Identity, fit_key, without_file
-from benchmark.job import Job
+from benchmark.job import Job, make
+from benchmark.means import Means
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
 from benchmark.run import Run
 from benchmark.runner import task_of
-from benchmark.scheduler import Scheduler
 
 
 def name_fits(protocols: Sequence[Protocol], rows: Mapping[str, Row], folds: int, seeds: int) -> list[FitSpec]:
@@ -147,25 +147,22 @@ class Experiment:
         ]
         return {key: row for key, row in rows.items() if key in there}, everything, told
 
-    def train(
-        self, specs: Sequence[FitSpec], workers: int, scheduler: Scheduler | None, now: Callable[[int, int, str], None]
-    ) -> None:
+    def train(self, missing: Sequence[FitSpec], means: Means, now: Callable[[int, int, str], None]) -> None:
         """Make fits; their records are the result.
 
         Args:
-            specs: Which.
-            workers: Local processes; 0 works in this one.
-            scheduler: To work on instead.
+            missing: Which.
+            means: By what.
             now: Called with the number done, their total and what is new.
 
         Raises:
             InputError: The scheduler or its workers are not there, or are lost.
         """
-        now(0, len(specs), "starting")
-        finished = execute(Job.run, list(self._jobs(specs)), workers=workers, scheduler=scheduler) if specs else ()
-        for done, (job, status) in enumerate(finished, start=1):
-            fit = f"{job.spec.method} {job.spec.label_set} fold {job.spec.fold}"
-            now(done, len(specs), f"{fit}: {status or 'its workers died'}")
+        now(0, len(missing), "starting")
+        if not missing:
+            return
+        for done, (spec, status) in enumerate(make(list(self._jobs(missing)), self.run.folder, means), start=1):
+            now(done, len(missing), f"{spec.method} {spec.label_set} fold {spec.fold}: {status}")
 
     def check_settings(self) -> None:
         """Build every row whose hyperparameters were changed by hand, so that nonsense is said before any training.
@@ -201,7 +198,7 @@ class Experiment:
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 where = "define its class at the top level of its file"
                 raise InputError(f"the row {row.key} cannot travel to a worker ({error}): {where}") from error
-            yield Job(self.plugins, spec, self.keys[row.key], packed)
+            yield Job(self.plugins, spec, self.keys[row.key], packed, stamp(self.run.path(spec)))
 
 
 def hash_of(weights: TextWeights | None) -> str:

@@ -122,3 +122,12 @@ def without_words(source: str) -> str:
                 case [ast.Expr(ast.Constant(str())), *rest]:
                     node.body = rest or [ast.Pass()]
     return ast.unparse(tree)
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Return what the system says of a file that was not written anew: its time and size; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size

@@ -6,8 +6,6 @@ certificate is trusted that they share, and its key leaves the processes' memory
 user's own. dask's web servers are not started: they take no credentials.
 """
 
-from typing import Any
-
 from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
 _LOOPBACK = "127.0.0.1"
@@ -38,7 +36,7 @@ def cluster(workers: int, silence_logs: int) -> SpecCluster:
         Exception: No loopback, no process, or a configuration of dask's that makes no sense.
     """
     security = Security.temporary()  # type: ignore[no-untyped-call]
-    shared: dict[str, Any] = {"host": _LOOPBACK, "protocol": "tls://", "security": security}
+    shared: dict[str, object] = {"host": _LOOPBACK, "protocol": "tls://", "security": security}
     scheduler = {"cls": QuietScheduler, "options": shared | {"port": 0, "dashboard": False}}
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": silence_logs, "worker_class": QuietWorker}
     worker = {"cls": Nanny, "options": shared | options}

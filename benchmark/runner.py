@@ -93,21 +93,7 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup) -> 
     if existing is not None and existing.status == "done":
         return existing
     started = time.perf_counter()
-    record = FitRecord(
-        spec=spec,
-        kind=row.kind,
-        status="failed",
-        reason="",
-        key=setup.key,
-        data=data.digest,
-        identity=run.identity,
-        settings=plain_settings(row),
-        decoder=row.decoder,
-        metadata=Metadata(versions(), _device_name(setup.device), commit()),
-        nodule_ids=(),
-        labels=data.test_labels[:0],
-        proba=np.empty((0, len(data.class_names))),
-    )
+    record = failure(run, spec, row, data, setup)
     kept = None
     made_by = record.metadata.versions, record.metadata.device, setup.extras.test_curve
     about = About(spec, setup.key, data.digest, *made_by)
@@ -136,6 +122,25 @@ def run_fit(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup) -> 
     run.write(record, kept)
     checkpoints.remove()
     return record
+
+
+def failure(run: Run, spec: FitSpec, row: Row, data: FoldData, setup: Setup, reason: str = "") -> FitRecord:
+    """Return the record of a fit that failed."""
+    return FitRecord(
+        spec=spec,
+        kind=row.kind,
+        status="failed",
+        reason=reason,
+        key=setup.key,
+        data=data.digest,
+        identity=run.identity,
+        settings=plain_settings(row),
+        decoder=row.decoder,
+        metadata=Metadata(versions(), _device_name(setup.device), commit()),
+        nodule_ids=(),
+        labels=data.test_labels[:0],
+        proba=np.empty((0, len(data.class_names))),
+    )
 
 
 def _train(

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from benchmark.contracts import InputError
+from benchmark.signals import STOPPED, end_if_stopped, stoppable
 
 _PIPED_WIDTH = 120  # where no terminal says how wide it is
 _ENDLESS = 10_000  # columns
@@ -103,7 +104,7 @@ class Screen(io.TextIOBase):
 
 
 def guarded(name: str, run: Callable[[], int]) -> int:
-    """Return what a command returns, or say in one sentence why it stopped: 2 for bad input, 130 if interrupted.
+    """Return what a command returns, or say in one sentence why it stopped: 2 for bad input, 130 if a signal ended it.
 
     Whatever the command prints goes through a `Screen`.
     """
@@ -111,7 +112,8 @@ def guarded(name: str, run: Callable[[], int]) -> int:
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = Screen(streams[0]), Screen(streams[1])
     try:
-        return run()
+        with stoppable():
+            return run()
     except InputError as error:
         print(f"{name}: {in_one_line(str(error))}", file=sys.stderr)
         return 2
@@ -121,7 +123,10 @@ def guarded(name: str, run: Callable[[], int]) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"{name}: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
-        return 130
+        sys.stdout.flush()
+        sys.stderr.flush()
+        end_if_stopped()
+        return STOPPED
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -46,7 +46,8 @@ class Machine:
 
 def machine(device: str) -> Machine:
     """Return what this machine is, as fits on a device see it."""
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    has_cuda = device.startswith("cuda") and torch.cuda.is_available()  # a cluster's login node may have none
+    name = torch.cuda.get_device_name(device) if has_cuda else device
     return Machine(name, processor(), 1, str(torch.__version__))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from benchmark.contracts import InputError
+from benchmark.signals import kept_from_children
 
 AHEAD = 16  # things done or waiting for each worker, so that none is idle while an earlier one takes longer
 Given = TypeVar("Given")
@@ -38,6 +39,8 @@ class Map(Protocol):
 def mapping(workers: int) -> Iterator[Map]:
     """Give `map` in this process, or over some worker processes, which start nothing more once the block is left.
 
+    Whatever ends the block early, a signal above all, ends them at once.
+
     Raises:
         InputError: A worker process died.
     """
@@ -50,7 +53,8 @@ def mapping(workers: int) -> Iterator[Map]:
         """Do as `pool.map`, but hold no more results than are soon asked for."""
         begun: deque[Future[Made]] = deque()
         for one in given:
-            begun.append(pool.submit(function, one))
+            with kept_from_children():  # a process may be started
+                begun.append(pool.submit(function, one))
             if len(begun) > AHEAD * workers:
                 yield begun.popleft().result()
         while begun:
@@ -60,6 +64,10 @@ def mapping(workers: int) -> Iterator[Map]:
         yield mapped
     except BrokenProcessPool as error:
         raise InputError("a worker process died, of too little memory perhaps: try again with fewer workers") from error
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

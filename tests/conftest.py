@@ -46,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--damages", type=int, default=500, metavar="N", help="damage files in so many ways (500; 20,000 take minutes)"
     )
     parser.addoption("--every-write", action="store_true", help="fail every write of a run, not each ninth (minutes)")
+    larger = "the larger figures of tests/reliability, written to results/golden/reliability.json (hours)"
+    parser.addoption("--reliability", action="store_true", help=larger)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ PACKAGES = ("benchmark", "methods", "datasets")
 ALLOWED = {  # a package's files may import these names of the project, and what is below them
     "benchmark": ("benchmark.",),
     "methods": ("benchmark.contracts.", "benchmark.recipe.", "methods._"),
-    "datasets": ("benchmark.contracts.", "benchmark.files.", "datasets."),
+    "datasets": ("benchmark.contracts.", "benchmark.files.", "benchmark.signals.", "datasets."),
 }
 FORBIDDEN = {"benchmark": ("benchmark.commands.",), "datasets/dicom": ("datasets.lidc.", "datasets.folder.")}
 ROOTS = ("run_all.py", "benchmark/commands/", "benchmark/__main__.py")
@@ -54,8 +54,9 @@ def test_the_contracts_import_nothing_of_the_project_but_each_other():
         assert all(name.startswith("benchmark.contracts.") for name in project_imports(source))
 
 
-def test_files_import_nothing_of_the_project():
-    assert not list(project_imports(ROOT / "benchmark" / "files.py"))
+@pytest.mark.parametrize("room", ["files", "signals", "pulse"])
+def test_rooms_that_all_may_enter_import_nothing_of_the_project(room):
+    assert not list(project_imports(ROOT / "benchmark" / f"{room}.py"))
 
 
 def test_no_product_file_is_longer_than_250_lines_and_the_root_than_120():

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark.claims import Taken
 from benchmark.contracts import InputError
 from benchmark.devices import Unfit, answering
+from benchmark.dispatch import Lost
 from benchmark.executor import execute
 from benchmark.experiment import Job
 from benchmark.identity import ROOT
+from benchmark.peers import Version
 from benchmark.scheduler import Scheduler
 
 
@@ -241,3 +244,77 @@ def test_a_process_that_lost_its_device_is_replaced_and_fails_no_other_job(tmp_p
     jobs = [(tmp_path, number) for number in range(4)]
     done = dict(execute(lose_the_device, jobs, workers=1))
     assert [done[job] for job in jobs] == ["done", "failed", "done", "done"]
+
+
+def busy_until(job: tuple[Path, int]) -> str:
+    """Say that another makes the job, until a file is there; note the order in which jobs are asked for."""
+    folder, number = job
+    with (folder / "asked").open("a") as file:
+        file.write(str(number))
+    if number == 1 and not (folder / "free").exists():
+        raise Taken("1")
+    if number == 3:
+        (folder / "free").touch()
+    return "done"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_another_command_does_is_asked_for_again_after_all_else(tmp_path, workers):
+    jobs = [(tmp_path, number) for number in (1, 2, 3)]
+    assert dict(execute(busy_until, jobs, workers=workers)) == dict.fromkeys(jobs, "done")
+    assert (tmp_path / "asked").read_text() == "1231"
+
+
+def hang_until(job: tuple[Path, int]) -> str:
+    """Hang, so that nothing but a kill helps, unless it was tried so often; note on which worker."""
+    from distributed import get_worker
+
+    folder, times = job
+    tries = len(list(folder.glob("try-*")))
+    if tries < times:
+        (folder / f"try-{tries}").write_text(get_worker().address)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        time.sleep(600)
+    return "done"
+
+
+@pytest.mark.parametrize(("times", "result"), [(1, "done"), (9, Lost("its worker hung and was replaced, 3 times"))])
+def test_a_worker_that_hangs_is_replaced_and_its_job_given_to_another_three_times(tmp_path, monkeypatch, times, result):
+    monkeypatch.setattr("benchmark.dispatch._LOOK_S", 0.5)
+    seen = set()
+
+    def watch(jobs):
+        new = {file: file.read_text() for file in tmp_path.glob("try-*") if file not in seen and file.read_text()}
+        seen.update(new)
+        return {job: address for address in new.values() for job in jobs}
+
+    job = (tmp_path, times)
+    assert list(execute(hang_until, [job], workers=1, watch=watch)) == [(job, result)]
+
+
+def test_workers_of_another_version_are_refused_before_the_first_job_and_both_are_named():
+    from benchmark import peers
+
+    own = peers.here()
+    for other in (Version("f" * 64, "a" * 40, own.torch), Version(own.code, "", "1.0")):
+        with pytest.raises(InputError) as refused:
+            peers.refuse_others({"tcp://near:1": own, "tcp://far:1": other}, "the dask scheduler at tcp://far")
+        assert own.text() in str(refused.value) and other.text() in str(refused.value)
+        assert "the worker tcp://far:1 of the dask scheduler" in str(refused.value)
+    peers.refuse_others({"tcp://near:1": own}, "")
+    assert other.text() == f"code {own.code[:12]} and torch 1.0"
+
+
+def test_a_worker_with_another_torch_is_refused(cluster):
+    address, asked = cluster.scheduler_address, "import torch; torch.__version__ = '1.0'"
+    code = f"{asked}; from distributed.cli.dask_worker import main; main()"
+    options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--death-timeout", "30"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, address, *options]
+    worker = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        with pytest.raises(InputError, match=r"has code [0-9a-f]{12}.* and torch 1\.0, this command code .* and torch"):
+            list(execute(double, [1], workers=1, scheduler=Scheduler(address)))
+    finally:
+        worker.terminate()
+        worker.wait()

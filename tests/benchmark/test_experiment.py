@@ -11,10 +11,12 @@ import torch
 import methods
 from benchmark import plugins, references
 from benchmark.contracts import InputError, Provenance, Row, Task, TextTowerSpec, TextWeights
+from benchmark.dispatch import Lost
 from benchmark.experiment import Experiment, by_reason, done_fits, name_fits
 from benchmark.extras import NO_EXTRAS
 from benchmark.identity import fit_key
 from benchmark.job import Job
+from benchmark.means import Means
 from benchmark.records import FitSpec
 from benchmark.runfile import RunMetadata
 from benchmark.scheduler import Scheduler
@@ -56,7 +58,7 @@ def experiment(tmp_path) -> Experiment:
 
 def train(experiment: Experiment, specs=None) -> list[tuple[int, int, str]]:
     told = []
-    experiment.train(specs or experiment.specs, 0, None, lambda *now: told.append(now))
+    experiment.train(specs or experiment.specs, Means("cpu", 0), lambda *now: told.append(now))
     return told
 
 
@@ -152,12 +154,14 @@ def test_a_plan_of_another_preset_is_refused_and_a_new_folder_holds_nothing(expe
 
 def test_a_lost_scheduler_is_said_so(experiment):
     with pytest.raises(InputError, match=r"no dask scheduler answers at nowhere \(.*\); check the address given"):
-        experiment.train(experiment.specs, 1, Scheduler("nowhere"), lambda *_: None)
+        experiment.train(experiment.specs, Means("cpu", 1, Scheduler("nowhere")), lambda *_: None)
 
 
 def test_a_fit_whose_workers_died_is_told(experiment, monkeypatch):
-    monkeypatch.setattr("benchmark.experiment.execute", lambda work, jobs, **_: [(job, None) for job in jobs])
-    assert train(experiment, experiment.specs[:1])[1] == (1, 1, "majority three fold 0: its workers died")
+    monkeypatch.setattr("benchmark.job.execute", lambda work, jobs, **_: [(job, Lost("all died")) for job in jobs])
+    assert train(experiment, experiment.specs[:1])[1] == (1, 1, "majority three fold 0: failed")
+    record = experiment.run.read(experiment.specs[0], experiment.keys["majority"])
+    assert (record.status, record.reason) == ("failed", "all died")
 
 
 def test_a_setting_that_a_method_refuses_is_said_before_any_training(experiment):

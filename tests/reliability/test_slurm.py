@@ -1,0 +1,98 @@
+"""Slurm, as far as a scripted stand-in for it goes: no test has seen a real one."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark import slurm
+from benchmark.contracts import InputError
+from grids import Grid
+from zygote import Command
+
+SBATCH = """#!{python}
+import os, subprocess, sys
+from pathlib import Path
+folder = Path({folder!r})
+script = Path(sys.argv[1]).read_text()
+number = len(list(folder.glob("*.sh"))) + 1
+(folder / f"{{number}}.sh").write_text(script)
+job = subprocess.Popen(["bash", folder / f"{{number}}.sh"], start_new_session=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=(folder / f"{{number}}.err").open("w"))
+(folder / f"{{number}}.pid").write_text(str(job.pid))
+print("Submitted batch job", number)
+"""
+SCANCEL = """#!{python}
+import os, signal, sys
+from pathlib import Path
+for number in sys.argv[1:]:
+    try:
+        os.killpg(int((Path({folder!r}) / f"{{number}}.pid").read_text()), signal.SIGKILL)
+    except OSError:
+        pass
+"""
+WANTED = 'jobs = 1\nmemory = "2GB"\ntime = "00:10:00"\n'
+
+
+@pytest.fixture
+def stand_in(tmp_path) -> Path:
+    """Programs in the place of Slurm's, which start a job at once, on this machine."""
+    pytest.importorskip("dask_jobqueue")
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL), ("squeue", "#!{python}\n")):
+        (folder / name).write_text(text.format(python=sys.executable, folder=str(folder)))
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_fits_are_made_by_slurms_jobs_over_tls_and_nothing_is_left(grid: Grid, stand_in, tmp_path):
+    file, run = tmp_path / "slurm.toml", tmp_path / "run"
+    extra = (
+        'partition = "gpu"\naccount = "us"\ngpus = 1\nsbatch = ["--constraint=a100"]\nenvironment = ["export A=1"]\n'
+    )
+    file.write_text(WANTED + extra + 'interface = "lo"\nwait = 2\n')
+    environment = json.dumps({"PATH": f"{stand_in}{os.pathsep}{os.environ['PATH']}"})
+    command = grid.start(run, 0, "--slurm", str(file), "--device", "auto", environment=environment)
+    assert grid.zygote.wait(command) == 0, command.said.read_text() + "".join(
+        error.read_text() for error in stand_in.glob("*.err")
+    )
+    grid.check(run)
+    script = (stand_in / "1.sh").read_text()
+    for line in ("-p gpu", "-A us", "--gpus=1", "--constraint=a100", "-t 00:10:00", "-n 1", "--cpus-per-task=1"):
+        assert f"#SBATCH {line}\n" in script
+    assert "export A=1\n" in script and " tls://127.0.0.1:" in script and "--tls-key" in script
+    assert not list(tmp_path.glob(".keys-*")) and command.are_gone()
+    for file in stand_in.glob("*.pid"):
+        assert Command(int(file.read_text()), file).are_gone()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            WANTED + 'partion = "gpu"',
+            r"slurm.toml, line 4, key partion: is unknown; allowed here: account, environment",
+        ),
+        ('jobs = 1\ntime = "1"', r"slurm.toml, line \d, key memory: is missing"),
+        (WANTED.replace("jobs = 1", "jobs = 0"), r"line 1, key jobs: must be a whole number of 1 or more, not 0"),
+        (WANTED.replace("2GB", "much"), r"line 2, key memory: must be a size such as '16GB', not 'much'"),
+        (WANTED + 'account = "a\\nb"', r"line 4, key account: must be a text of one line"),
+        (WANTED + 'sbatch = "--x"', r"line 4, key sbatch: must be an array of texts"),
+    ],
+)
+def test_a_file_that_says_nonsense_is_refused_by_line_and_key(tmp_path, text, sentence):
+    file = tmp_path / "slurm.toml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        slurm.read(file)
+
+
+def test_a_machine_without_slurm_is_said_so(tmp_path, monkeypatch):
+    file = tmp_path / "slurm.toml"
+    file.write_text(WANTED)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="there is no sbatch on this machine's PATH"):
+        slurm.check(file)
