@@ -15,6 +15,7 @@ from benchmark.check.golden import load
 from benchmark.check.measured import read
 from benchmark.commands.check import RESULTS, main
 from benchmark.contracts import InputError
+from benchmark.files import sealed
 from benchmark.published import load as load_paper
 from benchmark.records import FitRecord, FitSpec
 from benchmark.scores import Score, ScoreKey
@@ -206,6 +207,15 @@ def spoil(path: str, old: str, new: str):
     return do
 
 
+def edit_run_file(old: str, new: str):
+    def do(run: Path, results: Path) -> None:
+        spoil("run/run.json", old, new)(run, results)
+        _, _, content = (run / "run.json").read_bytes().partition(b'",')  # behind its hash
+        (run / "run.json").write_bytes(sealed(b"{" + content))
+
+    return do
+
+
 GOLDEN = "results/golden/quick-phantom-published.toml"
 RECORD = "run/fits/three/ce/fold0-seed0.json"
 
@@ -229,9 +239,9 @@ RECORD = "run/fits/three/ce/fold0-seed0.json"
         (lambda run, _: (run.parent / GOLDEN).write_bytes(b"\xff"), r"published\.toml: is not UTF-8 text"),
         (spoil(GOLDEN, "[tests]", "[more]\n[tests]"), r"key more: is unknown; allowed here"),
         (lambda run, _: shutil.rmtree(run), r"run holds no run\.json; give the folder of a run"),
-        (spoil("run/run.json", '"finished"', '"x"'), r"run\.json does not say finished, so the run is half done"),
-        (spoil("run/run.json", '"title"', '"x"'), r"run\.json is damaged, .*`title`"),
-        (spoil("run/run.json", '"fold_assignment"', '"x"'), r"run\.json is damaged, .*`fold_assignment`"),
+        (edit_run_file('"finished"', '"x"'), r"run\.json does not say finished, so the run is half done"),
+        (edit_run_file('"title"', '"x"'), r"run\.json is damaged, .*`title`"),
+        (edit_run_file('"fold_assignment"', '"x"'), r"run\.json is damaged, .*`fold_assignment`"),
         (spoil("run/run.json", "{", "["), r"run\.json is damaged, or of another version of this suite"),
         (lambda run, _: (run.parent / RECORD).unlink(), r"fold0-seed0\.json is missing, so the run is half done"),
         (spoil(RECORD, '"labels"', '"x"'), r"fold0-seed0\.json cannot be used \(edited or damaged: .* to make it anew"),

@@ -95,7 +95,7 @@ def test_a_download_keeps_what_is_done_beside_the_cohorts(tmp_path):
         ("ct", {}, "there is no source 'ct': choose from phantom, dicom"),
         ("fantom", {}, "did you mean 'phantom'"),
         ("phantom", {"verify": True}, "--dicom-root and --verify are for a download, not for --source phantom"),
-        ("phantom", {"dicom_root": Path(".")}, "is for --source dicom, not for phantom"),
+        ("phantom", {"dicom_root": Path(".")}, "are for a download, not for --source phantom"),
         ("dicom", {"dicom_root": Path("/no/where")}, "--dicom-root '/no/where' is neither a folder nor a zip or tar"),
     ],
 )

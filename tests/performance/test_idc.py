@@ -98,7 +98,7 @@ def test_the_plan_for_the_whole_collection(benchmark, tmp_path):
 
     def plan():
         collection = Idc(tmp_path, Bucket("http://127.0.0.1:9"))
-        return collection.outlook(collection.parts(collection.nodules()))
+        return collection.outlook(collection.nodules())
 
     told = benchmark.pedantic(plan, rounds=3 if benchmark.enabled else 1)
     assert "29,571 slices of 883 series" in told

@@ -67,7 +67,7 @@ def test_a_second_signal_ends_it_at_once(grid: Grid, tmp_path):
     assert command.are_gone(2.0) and "Traceback" not in command.said.read_text()
 
 
-@pytest.mark.parametrize("place", ["benchmark.report.page:gather", "benchmark.origin:write_tables"])
+@pytest.mark.parametrize("place", ["benchmark.report.page:gather", "benchmark.completion:write_tables"])
 def test_a_signal_while_tables_and_report_are_written_loses_nothing(grid: Grid, tmp_path, place):
     run = tmp_path / "run"
     command = grid.start(run, term_in=place)
