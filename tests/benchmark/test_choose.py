@@ -83,7 +83,7 @@ def test_the_listing_names_every_choice_with_what_it_is():
     for group in choose.GROUPS:
         assert choose_rows([group], ROWS)  # what is listed can be asked for
     assert {name for option, name in said if option == "--preset"} == {"smoke", "quick", "paper"}
-    assert {"phantom", "dicom"} == {name for option, name in said if option == "--source"}
+    assert {"phantom", "dicom", "idc"} == {name for option, name in said if option == "--source"}
     assert said["--text-tower", "openai"] == "the paper's"
 
 
