@@ -15,7 +15,6 @@ from benchmark.check.golden import load
 from benchmark.check.measured import read
 from benchmark.commands.check import RESULTS, main
 from benchmark.contracts import InputError
-from benchmark.files import sealed
 from benchmark.published import load as load_paper
 from benchmark.records import FitRecord, FitSpec
 from benchmark.scores import Score, ScoreKey
@@ -210,8 +209,7 @@ def spoil(path: str, old: str, new: str):
 def edit_run_file(old: str, new: str):
     def do(run: Path, results: Path) -> None:
         spoil("run/run.json", old, new)(run, results)
-        _, _, content = (run / "run.json").read_bytes().partition(b'",')  # behind its hash
-        (run / "run.json").write_bytes(sealed(b"{" + content))
+        (run / "run.json").write_bytes(runs.resealed((run / "run.json").read_bytes()))
 
     return do
 

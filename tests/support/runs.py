@@ -10,6 +10,7 @@ import numpy as np
 from benchmark.check.measured import MEAN
 from benchmark.commands.check import RESULTS
 from benchmark.contracts import Provenance
+from benchmark.files import sealed
 from benchmark.records import FitSpec
 from benchmark.run import Run
 from benchmark.runfile import RunMetadata
@@ -49,6 +50,11 @@ def write_run(
                     run.write(record(spec, labels.tolist(), proba, identity=run.identity, kind=kind))
     run.finish(PROTOCOLS)
     return run
+
+
+def resealed(content: bytes) -> bytes:
+    """Return an edited run.json with the hash that belongs to what it says now."""
+    return sealed(b"{" + content.partition(b'",')[2])
 
 
 READERS = {"three": ("1|2|2", "3|3|2", "5|4|3"), "two": ("1|2|2", "5|4|4")}  # their scores, by class

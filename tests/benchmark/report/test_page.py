@@ -19,7 +19,7 @@ from benchmark.tables import grid
 from datasets.protocols import LABEL_RULES
 from fakes import record
 from pages import Page
-from runs import write_run
+from runs import resealed, write_run
 
 KNOWN = Known.of(methods.ROWS | references.ROWS, LABEL_RULES, datasets.SOURCES)
 ROWS = {"ce": 0.55, "poisson": 0.5, "clip_lung": 0.8, "clip_lung_ic": 0.52, "majority": 0.4}
@@ -164,7 +164,7 @@ def test_phantom_a_random_tower_and_a_sample_are_said_on_top(finished, parsed, c
     content = (copied / "run.json").read_bytes()
     assert b'"sample": null' in content and b'"name": "openai"' in content
     sample = content.replace(b'"sample": null', b'"sample": 200')
-    write_atomically(copied / "run.json", sample)
+    write_atomically(copied / "run.json", resealed(sample))
     assert "A sample of whole patients, spread evenly: 2,000 nodules" in str(of(copied).all("p", **{"class": "banner"}))
 
 
@@ -208,7 +208,7 @@ def test_a_reason_and_a_command_are_text_too(copied):
     broken = record(spec("ce", 1), [], [], status="failed", reason=EVIL, identity=Run.open(copied).identity)
     Run.open(copied).write(broken)
     content = (copied / "run.json").read_bytes().replace(b"--preset quick", b"--preset <b>quick</b>")
-    write_atomically(copied / "run.json", content)
+    write_atomically(copied / "run.json", resealed(content))
     made = of(copied)
     assert EVIL in made.text and not made.all("b") and len(made.all("script")) == 1
 
