@@ -24,7 +24,7 @@ ROUNDING_HU = 0.05
 """Means of one crop that differ by no more can differ by roundings: one voxel in ten or twenty by 1 HU, to one side."""
 
 _COLUMNS = ("nodule_id", "voxels", "told", *MEANS)
-_HEAD = re.compile(r"# (.*), source (.*), cohort ([0-9a-f]{64})\. ")
+_HEAD = re.compile(r"# (.*), source (.*), cohort ([0-9a-f]{64}), lines ([0-9a-f]{16})\. ")
 _HOW = "python -m benchmark cohort compares it with another. voxels: SHA-256 of the crop, first 10 digits."
 
 
@@ -72,12 +72,14 @@ def _crop(cohort: Cohort, row: int) -> Crop:
     half = hu.shape[0] // 2
     parts = hu, hu[:half], hu[:, :half], hu[:, :, :half]
     columns = (
-        *(cohort.n_readers, cohort.reader_malignancy, cohort.given_labels, cohort.ratings, cohort.trusted),
+        *(cohort.n_readers, cohort.given_labels, cohort.ratings, cohort.trusted),
         *(cohort.diameter_mm, cohort.slice_thickness_mm),
     )
+    scores = cohort.reader_malignancy[row]
+    scores = scores[~np.isnan(scores)]  # how far the array is filled up depends on the other nodules
     ids = cohort.patient_ids[row], cohort.scan_ids[row], cohort.reading_ids[row]
     strata = {name: of_nodules[row] for name, of_nodules in cohort.strata.items()}
-    told = json.dumps([*ids, *(column[row].tolist() for column in columns), strata])
+    told = json.dumps([*ids, scores.tolist(), *(column[row].tolist() for column in columns), strata])
     means = tuple(round(float(part.mean(dtype=np.float64)), 2) for part in parts)
     return Crop(sha256(np.ascontiguousarray(hu).tobytes())[:10], sha256(told)[:6], means)
 
@@ -90,12 +92,13 @@ def beside(file: Path) -> Path:
 def write(digest: Digest, path: Path) -> None:
     """Write a digest: a line that says which cohort it is of, then a line a nodule."""
     text = io.StringIO(newline="")
-    text.write(f"# {digest.title}, source {digest.source}, cohort {digest.content_hash}. {_HOW}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for name, crop in digest.crops.items():
         writer.writerow([name, crop.voxels, crop.told, *(f"{value:.2f}" for value in crop.means_hu)])
-    write_atomically(path, text.getvalue())
+    lines = text.getvalue()
+    made_of = f"{digest.title}, source {digest.source}, cohort {digest.content_hash}, lines {sha256(lines)[:16]}"
+    write_atomically(path, f"# {made_of}. {_HOW}\n{lines}")
 
 
 def read(path: Path) -> Digest:
@@ -122,6 +125,10 @@ def read(path: Path) -> Digest:
         if len(crop.means_hu) != len(MEANS) or not np.isfinite(crop.means_hu).all() or name in crops:
             raise InputError(f"{path}, line {number}: not a nodule of a digest, or twice the same; get the file anew")
         crops[name] = crop
+    if sha256("".join(f"{line}\n" for line in lines))[:16] != said[4]:
+        raise InputError(
+            f"{path}: its lines are not those that were written, so it was cut or edited; get the file anew"
+        )
     return Digest(said[1], said[2], said[3], crops)
 
 

@@ -110,6 +110,12 @@ def test_nodules_of_one_side_are_named(made):
     assert digest.compare(whole, part).only_first == ("b-1",) and digest.compare(part, whole).only_second == ("b-1",)
 
 
+def test_what_is_told_of_a_nodule_does_not_depend_on_how_many_readers_others_have(made):
+    wider = np.pad(made.reader_malignancy, ((0, 0), (0, 2)), constant_values=np.nan)
+    assert digest.of(replace(made, reader_malignancy=wider)).crops == digest.of(made).crops
+    assert found(made, replace(made, reader_malignancy=made.reader_malignancy[:, ::-1].copy())).told
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -119,6 +125,8 @@ def test_nodules_of_one_side_are_named(made):
         (lambda text: text + "x,1\n", "line 6: not a nodule"),
         (lambda text: text + text.splitlines()[-1] + "\n", "line 6: .*twice"),
         (lambda text: re.sub(r"[-\d.]+\n$", "nan\n", text), "line 5: not a nodule"),
+        (lambda text: "".join(text.splitlines(keepends=True)[:-1]), "was cut or edited"),
+        (lambda text: re.sub(r"[-\d.]+\n$", "1.00\n", text), "was cut or edited"),
     ],
 )
 def test_what_is_no_digest_is_said(made, tmp_path, spoil, sentence):
