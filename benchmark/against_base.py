@@ -14,7 +14,7 @@ from benchmark.statistics import corrected_interval, corrected_t_test, holm, sma
 from benchmark.tables import Line, Table, cells, fold_ratio
 
 ALPHA = 0.05
-COMPARISON = ("Method", "Difference", "Smallest detectable", "p (Holm)")
+COMPARISON = ("Method", "Difference", "Smallest significant", "p (Holm)")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Compared:
         line: The row.
         mean: Over the folds that both have.
         interval: 95 %, of this row alone.
-        needed: The smallest difference that could have shown, in Holm's first step over all rows.
+        needed: The smallest observed difference that would be significant, in Holm's first step over all rows.
         p: Adjusted by Holm over all rows.
         folds: How many folds both have.
         complete: Whether these are all.
@@ -88,9 +88,9 @@ def in_common(line: Line, base: Line, section: Section) -> Float[np.ndarray, " f
 def differences(table: Table, section: Section) -> list[list[str]]:
     """Return `compare` in print, a line a row under `COMPARISON`.
 
-    Smallest detectable difference and p-value speak of one test: the first is what these folds need in Holm's first
+    Smallest significant difference and p-value speak of one test: the first is what these folds need in Holm's first
     step, which tests at 0.05 / rows, so that the row of the smallest p-value is below 0.05 just where its difference
-    passes its detectable one.
+    passes its smallest significant one.
     """
     return [
         [one.line.title, points(one.mean), f"{one.needed:.1f}", f"{one.p:.3f}"] for one in compare(table, section)[0]

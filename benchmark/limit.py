@@ -1,7 +1,7 @@
 """The labels' own limit: what one radiologist, or two, reach on the labels that the other readers give.
 
 A *read* is a decision on one nodule beside a class that others give it. In the row "One radiologist" each reader of a
-nodule with three or more decides by his own malignancy score, and the class is that of the mean of the *other*
+nodule with three or more decides by their own malignancy score, and the class is that of the mean of the *other*
 readers' scores; score and mean become classes by one label rule. So the label knows nothing of who decides, as a
 test label knows nothing of a model. A nodule with four readers gives four reads, whose labels may differ.
 
@@ -26,7 +26,7 @@ from benchmark.metrics import decide
 from benchmark.records import FitRecord
 
 CAVEATS = (
-    "LIDC's second reading round was unblinded: each reader saw the others' marks before settling his own, so these "
+    "LIDC's second reading round was unblinded: each reader saw the others' marks before settling their own, so these "
     "readers agree more than readers who know nothing of each other would.",
     "The labels here are means of few scores: two others move the mean in steps of a half, three in steps of a third. "
     "How much of it falls on or beside an edge depends on the number of readers, and on the label rule.",

@@ -11,7 +11,7 @@ from benchmark.scores import metric_title
 
 Weights = Int[np.ndarray, "replicates nodules"]
 OTHERS = "One radiologist, against the mean of the others"
-ALL = "One radiologist, against the mean of all, himself included"
+ALL = "One radiologist, against the mean of all, their own included"
 PAIRS = "Two readers against two"
 
 

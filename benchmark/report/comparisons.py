@@ -1,4 +1,4 @@
-"""Every row's accuracy against the first, in points, with interval, smallest detectable difference and p."""
+"""Every row's accuracy against the first, in points, with interval, smallest significant difference and p."""
 
 from benchmark.against_base import Compared, compare, points
 from benchmark.report.gather import Gathered
@@ -6,11 +6,13 @@ from benchmark.report.parts import Cell, Chapter, Grid, Part, Prose
 from benchmark.scores import Section
 from benchmark.tables import Table
 
-HEADINGS = ("Method", "Difference", "95 % from", "to", "Smallest detectable", "p (Holm)", "Folds")
+HEADINGS = ("Method", "Difference", "95 % from", "to", "Smallest significant", "p (Holm)", "Folds")
 _ABOUT = (
     "Folds share training data, so a plain t-test finds differences that are not there; this one is corrected for that "
-    "(Nadeau and Bengio 2003). The p-values are adjusted by Holm over all rows of a table; the intervals are not, and "
-    "hold for each row by itself. A row with fewer folds is compared over those that both have, and judged nowhere."
+    "(Nadeau and Bengio 2003). The p-values are adjusted by Holm over the rows of one table here, and not over the "
+    "tables; the intervals are not, and hold for each row by itself. Smallest significant is the smallest observed "
+    "difference that would be significant in Holm's first step; a true difference of that size is missed about half "
+    "the time. A row with fewer folds is compared over those that both have, and judged nowhere."
 )
 
 

@@ -6,6 +6,12 @@ from benchmark.report.gather import Gathered
 from benchmark.report.parts import Banner, Chapter, Part, Points, Prose
 
 
+def mark(run: Gathered) -> str:
+    """Return what headings and captions bear where the voxels are no CT."""
+    random = ", random text tower" * (run.origin.reads_text and run.origin.tower == "random weights")
+    return f" (phantom{random})" if run.file.identity.source == "phantom" else ""
+
+
 def chapter(run: Gathered) -> Chapter:
     """Say what every number of the page rests on."""
     return Chapter("run", "What ran on what", (*banners(run), Points(tuple(run.origin.notes())), *_state(run)))

@@ -84,6 +84,7 @@ def page(run: Gathered, made_from: str = "") -> str:
         + ", folds ignore patients" * identity.splits_patients,
         chapters=chapters,
         made_from=made_from,
+        mark=heading.mark(run),
         style=Markup((TEMPLATE / "style.css").read_text("utf-8")),
         script=Markup((TEMPLATE / "page.js").read_text("utf-8")),
     )

@@ -1,6 +1,7 @@
-"""What five fold means cannot see: rows compared on pooled predictions, and how many folds and seeds it would take."""
+"""What five fold means seldom see: rows compared on pooled predictions, and how many folds and seeds it would take."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,10 +18,11 @@ from benchmark.tables import Line, Table, cells, fold_ratio
 
 WANTED = 0.02
 _ABOUT = (
-    "The same rows on the pooled predictions of all folds, nodule by nodule, patients drawn anew. This test sees "
-    "differences that five fold means cannot, and it speaks of these fitted models on other patients like these: not "
-    "of new trainings, so a difference here may be one of two fits and not of two methods. The p-values are adjusted "
-    "by Holm over all rows of a table; the intervals hold for each row by itself."
+    "The same rows on the pooled predictions of all folds, nodule by nodule, patients drawn anew. This test usually "
+    "sees smaller differences than five fold means do, and it speaks of these fitted models on other patients like "
+    "these: not of new trainings, so a difference here may be one of two fits and not of two methods. The p-values are "
+    "adjusted by Holm over the rows of one table here, and not over the tables; the intervals hold for each row by "
+    "itself. Smallest significant is the smallest observed difference that would be significant in Holm's first step."
 )
 _TAKES = (
     f"How often the cross-validation would have to be made to find a true difference of {100 * WANTED:g} points four "
@@ -40,6 +42,7 @@ def chapter(run: Gathered) -> Chapter:
     return Chapter("pooled", "Nodule by nodule", (Prose(_ABOUT), Prose(_TAKES), *parts) if parts else ())
 
 
+@lru_cache(maxsize=8)
 def compared(
     run: Gathered, table: Table, section: Section
 ) -> tuple[Line | None, list[tuple[Line, PairedBootstrap, float]]]:
@@ -73,7 +76,7 @@ def _compared(run: Gathered, table: Table, section: Section) -> Iterator[Grid]:
         needed = Cell(f"{100 * one.smallest_detectable:.1f}", one.smallest_detectable)
         body.append((Cell(line.title, is_best=p < ALPHA), *shown, needed, Cell(f"{p:.3f}", p)))
     if base and body:
-        headings = ("Method", "Difference", "95 % from", "to", "Smallest detectable", "p (Holm)")
+        headings = ("Method", "Difference", "95 % from", "to", "Smallest significant", "p (Holm)")
         yield Grid(f"{section.title}: pooled accuracy against {base.title}, in points", headings, tuple(body))
 
 

@@ -30,8 +30,8 @@ def _about(run: Gathered, paper: Paper | None) -> Iterator[Part]:
         return
     published = paper.published
     yield Prose(
-        f"Below our number, after the mark “p”, stands the one that {published.authors} printed ({published.title}, "
-        f"{published.venue})."
+        f"Below our number, after the word “paper”, stands the one that {published.authors} printed "
+        f"({published.title}, {published.venue})."
     )
     if run.file.identity.source != "dicom":
         yield Prose("Our voxels are not the paper's CT, so the two numbers answer different questions.")
@@ -78,6 +78,6 @@ def _cell(run: Gathered, table: Table, line: Line, column: Column, top: float, p
         text=printed(score, table.folds),
         value=100 * score.mean if score and not math.isnan(score.mean) else None,
         anchor=run.anchors.get((line.row.key, column.section.key), ""),
-        below=f"p {cell.value}{std}" if cell else "",
+        below=f"paper {cell.value}{std}" if cell else "",
         is_best=competing(line, column, table.folds) == top,
     )

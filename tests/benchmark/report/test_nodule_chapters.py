@@ -12,7 +12,7 @@ import datasets
 import methods
 from benchmark import references
 from benchmark.bootstrap import paired_bootstrap
-from benchmark.limit import against_others
+from benchmark.limit import Reads, against_others
 from benchmark.nodules import read_nodules
 from benchmark.planning import Spread
 from benchmark.ranks import ranking
@@ -20,7 +20,7 @@ from benchmark.records import FitSpec
 from benchmark.report import Known, figures, limits, page, pooled, quality, verdict
 from benchmark.report.gather import gather
 from benchmark.report.judged import judged
-from benchmark.report.parts import Grid, Points
+from benchmark.report.parts import Grid, Heading, Points
 from benchmark.run import Run
 from benchmark.tables import cells
 from datasets.protocols import LABEL_RULES, classify
@@ -140,3 +140,49 @@ def test_a_damaged_cohort_csv_is_named_without_the_folder_that_it_lies_in(folder
     found = gather(copy, KNOWN)
     assert found.faults["cohort.csv"].startswith("cohort.csv is damaged") and found.nodules is None
     assert str(tmp_path) not in page.page(found)
+
+
+def test_a_score_that_names_neither_class_counts_half_and_is_said():
+    # Four reads labelled benign: two right, a 3, one wrong. Of the three that name a class two are right, of four two.
+    decided = np.array([[1, 0], [1, 0], [0.5, 0.5], [0, 1]])
+    reads = Reads(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]), decided)
+    assert limits.halves(reads) == (
+        ", where a score of 3 (1 reads) counts as half right; of the 3 reads that name a class 66.7 % are right, "
+        "which is 50.0 % of all"
+    )
+    assert limits.halves(replace(reads, decided=np.eye(2)[[0, 0, 0, 1]])) == ""
+    assert limits.halves(replace(reads, decided=np.full((4, 3), 1 / 3))) == ""
+
+
+def test_a_row_and_one_radiologist_stand_side_by_side_on_the_same_reads_alone():
+    # Nodule 1 was not tested, so its read (a wrong one) counts for neither side. On nodule 0 the reader is right in
+    # two of three reads, the row's two seeds say benign and malignant: right in half of each.
+    reads = Reads(np.array([0, 0, 0, 1]), np.zeros(4, dtype=int), np.eye(2)[[0, 0, 1, 1]])
+    number, row, reader = limits.like_for_like(reads, np.array([[0, -1], [1, -1]]))
+    assert (number, row, reader) == (3, pytest.approx(50), pytest.approx(200 / 3))
+
+
+def test_numbers_of_reads_that_differ_are_explained():
+    (said,) = limits.why(3135, 3023, 2569)
+    assert "on 3,135 the mean of the other readers" in said and "on 3,023 the mean of all" in said
+    assert "on 2,569 both do" in said and list(limits.why(7, 7, 7)) == []
+
+
+def test_the_verdict_has_both_sides_of_the_same_reads_and_both_p_values(run):
+    said = [s for part in verdict.chapter(run).parts if isinstance(part, Points) for s in part.sentences]
+    grid = grids(limits.chapter(run))["LIDC-A: one radiologist and the rows, on the same reads, in percent"]
+    row, reader = (grid.body[2][column].text.partition(" ")[0] for column in (2, -2))
+    assert any(f"same reads: CE Loss {row} %, one radiologist {reader} %, on " in one for one in said)
+    _, found = pooled.compared(run, run.tables["table1"], run.first_sections[0])
+    assert any(s.startswith("CLIP-Lung is") and f"{found[1][2]:.3f} nodule by nodule" in s for s in said)
+
+
+def test_every_decision_of_lidc_b_is_named_and_judged_in_the_verdict(run):
+    said = [s for part in verdict.chapter(run).parts if isinstance(part, Points) for s in part.sentences]
+    assert any("on LIDC-B (decision among benign or malignant)" in one for one in said)
+    assert any("on LIDC-B (decision among all classes)" in one for one in said)
+    assert any(part.text.startswith("LIDC-B (decision among benign or malignant) (phantom") for part in headings(run))
+
+
+def headings(run) -> list[Heading]:
+    return [part for part in verdict.chapter(run).parts if isinstance(part, Heading)]

@@ -132,7 +132,7 @@ def test_cells_are_those_of_the_tables_and_open_their_fits_with_the_hash_of_each
         link = next(found["href"] for found, text in parsed.all("a") if text == texts[0])
         tag, behind[line.title] = parsed.by_id(link.removeprefix("#"))
         assert tag == "div"  # inside of a closed <details>, which the link opens
-        assert behind[line.title].split("Fold")[0].strip() == f"{line.title}, LIDC-A"
+        assert behind[line.title].split("Fold")[0].strip() == f"{line.title}, LIDC-A (phantom)"
     evidence = behind["CE Loss"]
     for path in sorted((finished / "fits" / "three" / "ce").iterdir()):
         assert path.relative_to(finished).as_posix() in evidence and sha256(path.read_bytes()) in evidence
@@ -140,22 +140,24 @@ def test_cells_are_those_of_the_tables_and_open_their_fits_with_the_hash_of_each
 
 
 def test_the_papers_number_and_the_audits_verdict_stand_beside_ours(parsed):
-    line = next(text for _, text in parsed.all("tr") if text.startswith("CE Loss") and "p 54.2 ± 0.6" in text)
-    assert "p 62.0" in line and line.endswith("fits test set 1")  # Table 1: F1 benign
-    corf = [text for _, text in parsed.all("tr") if text.startswith("CLIP-Lung") and "p 60.9 ± 0.4" in text]
+    line = next(text for _, text in parsed.all("tr") if text.startswith("CE Loss") and "paper 54.2 ± 0.6" in text)
+    assert "paper 62.0" in line and line.endswith("fits test set 1")  # Table 1: F1 benign
+    corf = [text for _, text in parsed.all("tr") if text.startswith("CLIP-Lung") and "paper 60.9 ± 0.4" in text]
     assert corf and "test set" in corf[0]
     table3 = next(text for _, text in parsed.all("tr") if text.startswith("IC + IA + CA"))
     captions = dict.fromkeys(text for _, text in parsed.all("caption"))
     assert any("decision among all classes" in caption for caption in captions)
     tables = [text for _, text in parsed.all("table") if "decision among all classes" in text]
-    assert tables and not any("p 8" in text or "p 9" in text for text in tables)  # the paper decides between two there
-    assert "p 60.9" in table3  # the row of all losses is CLIP-Lung's, under a key of its own in the paper
+    assert tables and not any(
+        "paper 8" in text or "paper 9" in text for text in tables
+    )  # the paper decides between two there
+    assert "paper 60.9" in table3  # the row of all losses is CLIP-Lung's, under a key of its own in the paper
 
 
 def test_no_published_number_stands_beside_another_collection(tmp_path):
     write_run(tmp_path / "run", {"ce": 0.5, "poisson": 0.5}, tested=60, collection="MyCT", source="my-ct")
     text = of(tmp_path / "run").text
-    assert "p 54.2" not in text and "fits test set" not in text and "Phantom, not CT" not in text
+    assert "paper 54.2" not in text and "fits test set" not in text and "Phantom, not CT" not in text
 
 
 def test_phantom_a_random_tower_and_a_sample_are_said_on_top(finished, parsed, copied):
@@ -276,8 +278,8 @@ def test_a_class_that_a_test_fold_lacks_has_no_score_and_is_said(copied):
         run.write(replace(old, labels=old.labels[here], proba=old.proba[here], nodule_ids=ids))
     made = of(copied)
     assert "LIDC-A: no unsure nodule is tested in fold 4, so scores of that class are left out" in made.text
-    line = next(text for _, text in made.all("tr") if text.startswith("CE Loss") and "p 54.2" in text)
-    assert "-p 29.0" in line  # the unsure recall, a mean over four folds, is not shown for five
+    line = next(text for _, text in made.all("tr") if text.startswith("CE Loss") and "paper 54.2" in text)
+    assert "-paper 29.0" in line  # the unsure recall, a mean over four folds, is not shown for five
 
 
 def test_a_row_of_a_plugin_that_is_not_known_here_stands_under_its_key(copied):

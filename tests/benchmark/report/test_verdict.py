@@ -3,11 +3,13 @@ import pytest
 
 from benchmark.against_base import Compared, compare, differences
 from benchmark.contracts import Row
+from benchmark.planning import Spread
 from benchmark.records import FitRecord, FitSpec
-from benchmark.report.verdict import in_short, sentence
+from benchmark.report.verdict import in_short, less_base, nodule_by_nodule, sentence
 from benchmark.scores import Section
 from benchmark.tables import Line, Table, block_of
 from fakes import B, Linear, record
+from methods import ROWS
 
 RESTRICTED = Section(B, "restricted")
 SURE = np.eye(3).tolist()
@@ -41,8 +43,8 @@ def test_a_sentence_has_the_numbers_of_the_corrected_test():
     (one,), _ = compare(table(BASE, line("nsb", [2, 4, 4, 5, 6])), RESTRICTED)
     assert (one.mean, *one.interval, one.p) == pytest.approx((12.0, 12 - 8.329, 12 + 8.329, 0.01613), abs=1e-3)
     assert sentence(one, "CE", "LIDC-B") == (
-        "NSB is better than CE on LIDC-B: +12.0 points, 95 % interval +3.7 to +20.3, smallest difference that could "
-        "have shown 8.3, p = 0.016 (Holm)."
+        "NSB is better than CE on LIDC-B: +12.0 points, 95 % interval +3.7 to +20.3, smallest observed "
+        "difference that would be significant 8.3, p = 0.016 on the folds (Holm)."
     )
 
 
@@ -89,3 +91,47 @@ def test_rows_are_counted_in_the_short_sentence():
     )
     assert in_short("CE", "LIDC-A", [of(9.0, 0.2)]) == "The one other row cannot be told apart from CE on LIDC-A."
     assert "No row can be compared" in in_short("CE", "LIDC-A", [])
+
+
+def told(mean: float, p: float) -> Compared:
+    """Return CE + log diameter, whose predictions read the readers' diameter."""
+    row = ROWS["ce_diameter"]
+    return Compared(Line(row, row.title, {}), mean, (mean - 1, mean + 1), 1.0, p, 5, True)
+
+
+def test_a_row_that_is_given_a_diameter_is_counted_apart_in_the_same_sentence():
+    compared = [of(1.0, 0.2), of(-2.0, 0.3), told(2.0, 0.036)]
+    assert in_short("CE", "LIDC-A", compared, {"ce_diameter": 0.339}) == (
+        "None of the 2 rows that see only the crop can be told apart from CE on LIDC-A; CE + log diameter, given the "
+        "readers' diameter of each test nodule, is better than CE (p = 0.036 on the folds, 0.339 nodule by nodule)."
+    )
+    said = in_short("CE", "LIDC-A", [of(1.0, 0.01), of(2.0, 0.5), told(2.0, 0.2)])
+    assert said.startswith("Of 2 rows that see only the crop on LIDC-A, 1 is better than CE; 1 cannot be told apart")
+    assert "nodule, cannot be told apart from CE (p = 0.200 on the folds)" in said
+    assert sentence(told(2.0, 0.036), "CE", "LIDC-A").startswith(
+        "CE + log diameter (given the readers' diameter of each test nodule) is better than CE on LIDC-A"
+    )
+
+
+def test_both_p_values_stand_in_the_sentence_and_rows_that_differ_by_nodule_are_named():
+    row = told(2.4, 0.139)
+    assert "p = 0.139 on the folds, 0.009 nodule by nodule (Holm)." in sentence(row, "CE", "C", {"ce_diameter": 0.009})
+    (said,) = nodule_by_nodule("CE", [row, of(1.0, 0.01)], {"ce_diameter": 0.009, "ce": 0.05})
+    assert said.endswith(
+        "differ from CE: CE + log diameter (given the readers' diameter of each test nodule) (p = 0.009)."
+    )
+    (said,) = nodule_by_nodule("CE", [row], {"ce_diameter": 0.05})
+    assert said.endswith("no row differs from CE.") and nodule_by_nodule("CE", [row], {}) == []
+
+
+def test_a_reference_has_its_difference_and_unadjusted_interval():
+    made = table(BASE, line("nsb", [2, 4, 4, 5, 6]))  # 12 points, 8.329 to either side: see above
+    base, other = made.lines
+    assert less_base(other, base, made, RESTRICTED) == "NSB +12.0 (+3.7 to +20.3)"
+    assert less_base(line("nsb", [2, 4, 4, 5, 6], missing=0), base, made, RESTRICTED) == ""
+
+
+def test_a_true_difference_of_the_smallest_significant_size_is_missed_about_half_the_time():
+    # Half an interval at a typical spread: t(0.025, 4) = 2.776 times sqrt(1/5 + 1/4) of the spread between folds.
+    wanted = 2.776 * np.sqrt(0.45) * 0.02
+    assert 0.4 < Spread(test_over_train=0.25, fold_std=0.02).power(wanted, 5, 1) < 0.6
