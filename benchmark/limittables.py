@@ -67,7 +67,7 @@ def _header(class_names: Sequence[str]) -> list[str]:
 
 def _cells(reads: Reads, class_names: Sequence[str], weights: Weights) -> list[str]:
     *shares, kappa = scored(reads, class_names, weights).values()
-    return [str(len(reads)), *map(_percent, shares), kappa.text()]
+    return [f"{len(reads):,}", *map(_percent, shares), kappa.text()]
 
 
 def _percent(share: Interval) -> str:

@@ -17,6 +17,9 @@ FEWEST = 20
 
 UNKNOWN = "not known"
 
+OWN = {"is_from_initial": "scan of LIDC's first release"}
+"""Titles of what a collection groups by, where its name alone says too little."""
+
 Groups = Mapping[str, Bool[np.ndarray, " nodules"]]
 """Groups of nodules by name, in the order of print: every nodule is in exactly one."""
 
@@ -108,7 +111,7 @@ def _first(conditions: Groups) -> Groups:
 
 def strata_of(table: NoduleTable) -> dict[str, Groups]:
     """Return every way to group a run's nodules: the readers' agreement, sizes, and what the collection gives."""
-    own = {name.replace("_", " "): by_text(values) for name, values in table.strata.items()}
+    own = {OWN.get(name, name.replace("_", " ")): by_text(values) for name, values in table.strata.items()}
     return {
         "Readers' agreement": agreement(table),
         "Diameter": by_size(table),

@@ -46,11 +46,13 @@ def rank_figure(table: Table, section: Section, tag: str) -> Figure | None:
         return None
     ranked = ranking(np.array(list(whole.values())).T, fold_ratio(table, section))
     rows = sorted(zip(whole, ranked.mean_ranks.tolist(), strict=True), key=lambda pair: pair[1])
+    span = len(rows) - 1
+    little = ", so this test can show almost nothing here" * (ranked.critical_difference > 0.75 * span)
     caption = (
         f"{section.title}: mean rank by accuracy over {table.folds} folds, 1 is the best ({tag}). Ranks less than "
         f"{ranked.critical_difference:.1f} apart cannot be told apart (Nemenyi's critical difference, with folds "
-        "counted for what they are worth, since they share training data). A rank says nothing of how far apart two "
-        "rows are; the verdict does."
+        f"counted for what they are worth, since they share training data); ranks can be {span} apart at most{little}. "
+        "A rank says nothing of how far apart two rows are; the verdict does."
     )
     return Figure(caption, svg.ranks(rows, len(rows), f"Mean ranks of {len(rows)} methods on {section.title}"))
 

@@ -22,6 +22,7 @@ _LEFT_OUT = (
     "What it changes for a row to leave such ratings out in marked scans stands under What a setting changes, where a "
     "run has such a row (--methods all)."
 )
+_DRAWN = " The phantom's images are drawn from these ratings, so on it the fault is in the images too."
 _ABOUT = (
     "Each reader of a nodule with three or more is judged as a model is, by the class of the mean of the others. Rows "
     "are scored on the same reads. Intervals are 95 % over patients drawn anew."
@@ -56,7 +57,15 @@ def chapter(run: Gathered) -> Chapter:
         flagged = np.array(table.strata[_FLAG]) == "yes"
         found = fault.correlations(table.ratings, table.malignancy, flagged, table.attribute_names, weights)
         caption = "Correlation of each mean rating with mean malignancy, in scans of the first release and elsewhere"
-        parts += [Heading("Ratings at fault"), _grid(caption, fault.table(found)), Points((*fault.CAVEATS, _LEFT_OUT))]
+        known = np.isfinite(table.malignancy)
+        about = fault.about(int((known & flagged).sum()), int((known & ~flagged).sum()))
+        about += _DRAWN * (run.file.identity.source == "phantom")
+        parts += [
+            Heading("Ratings at fault"),
+            Prose(about),
+            _grid(caption, fault.table(found)),
+            Points((*fault.CAVEATS, _LEFT_OUT)),
+        ]
     return Chapter("limits", "What the labels allow", tuple(parts))
 
 

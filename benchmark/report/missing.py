@@ -10,12 +10,16 @@ from benchmark.report.gather import Gathered
 from benchmark.report.parts import Cell, Chapter, Grid, Part, Points, Prose
 from benchmark.tables import Line
 
+DEFAULT = ("paper", "ablation", "control", "reference")
+
 
 def chapter(run: Gathered) -> Chapter:
     """List all of it; say so where there is nothing."""
     parts: list[Part] = []
     if said := tuple(dict.fromkeys(sentences(run))):
         parts.append(Points(said))
+    if absent := ", ".join(not_made(run)):
+        parts.append(Prose(f"Rows that a run makes unless told otherwise, and that this one does not have: {absent}."))
     if broken := [(spec, record) for spec, record in run.found.items() if record and record.status != "done"]:
         body = tuple(
             tuple(
@@ -41,6 +45,11 @@ def chapter(run: Gathered) -> Chapter:
     return Chapter(
         "missing", "What is missing", tuple(parts) or (Prose("Every row that stands here has a result on every fold."),)
     )
+
+
+def not_made(run: Gathered) -> list[str]:
+    """Return the titles of the rows of the default choice that have no record."""
+    return [row.title for key, row in run.known.rows.items() if row.kind in DEFAULT and key not in run.rows]
 
 
 def sentences(run: Gathered) -> Iterator[str]:

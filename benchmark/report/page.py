@@ -26,6 +26,7 @@ from benchmark.report import (
     quality,
     repeat,
     results,
+    rows,
     variants,
     verdict,
 )
@@ -38,6 +39,7 @@ CHAPTERS: tuple[Callable[[Gathered], Chapter], ...] = (
     heading.chapter,
     verdict.chapter,
     results.chapter,
+    rows.chapter,
     comparisons.chapter,
     pooled.chapter,
     variants.chapter,
@@ -102,7 +104,7 @@ def code_files() -> list[Path]:
 def _made_from(folder: Path, known: Known) -> str:
     """Return a hash of all that decides the page: the run's files, this code, and what the composition root knows."""
     files = [sha256(path.read_bytes()) for path in code_files()]
-    rows = [(row.key, row.title, row.kind, row.losses) for row in known.rows.values()]
+    rows = [(row.key, row.title, row.kind, row.losses, row.make.__doc__) for row in known.rows.values()]
     about = rows, dict(known.rules), dict(known.notes), known.papers
     return sha256(repr((sorted(hashes(folder).items()), files, about)))
 

@@ -104,7 +104,9 @@ def needs(spread: Spread, folds: int, seeds: int, rows: int) -> Iterator[str]:
         *([(ALPHA / rows, f"Holm's first step over {rows} rows")] * (rows > 1)),
     ):
         repeats = spread.repeats_needed(WANTED, folds, seeds, alpha)
-        ever = 100 * spread.smallest_ever(alpha)
-        takes = "no number of repeats suffices" if repeats is None else f"repeats of the {folds} folds: {repeats}"
-        some = f"{seeds} seed{'s' * (seeds > 1)}"
-        yield f"{wanted}, {of}, {some}: {takes}; below {ever:.1f} points no number of folds and seeds would do."
+        ever = f"{100 * spread.smallest_ever(alpha):.1f}"
+        some = f"{seeds} seed{'s' * (seeds > 1)} a fold"
+        takes = f"repeat{'s' * (repeats != 1)} of the {folds} folds"
+        often = "no number of repeats suffices" if repeats is None else f"it takes {repeats} {takes}"
+        below = "" if ever == "0.0" else f"; below {ever} points no number of folds and seeds would do"
+        yield f"To find {wanted} in {of}, with {some}, {often}{below}."

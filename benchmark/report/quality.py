@@ -17,7 +17,9 @@ _ABOUT = (
     "Predictions of all folds are pooled, seeds judged apart and their numbers averaged. Intervals are 95 % over "
     "patients drawn anew: they speak of these fitted models on other patients, not of new trainings. Lower is better "
     "for the error in ranks, the ranked probability score, the Brier score and the calibration error; the last has "
-    "beside it what perfectly calibrated probabilities would show by chance."
+    "beside it what perfectly calibrated probabilities would show by chance. Weighted kappa has quadratic weights. AUC "
+    "is that of one class against the rest, averaged over the classes, and sets only nodules of one fold against each "
+    "other."
 )
 _OTHERWISE = (
     "The same predictions, scored under the labels and selections of earlier papers (Baltatzis et al. 2021, arXiv "
@@ -96,7 +98,7 @@ def _otherwise(run: Gathered, rows: Sequence[Judged], section: Section, table: N
 
 
 def _figure(found: Interval, percent: bool) -> Cell:
-    return Cell(found.text(".1f", 100) if percent else found.text(".3f"), found.value)
+    return Cell((found.text(".1f", 100) if percent else found.text(".3f")).removesuffix(" (-)"), found.value)
 
 
 def _share(share: float) -> Cell:

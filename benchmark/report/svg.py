@@ -47,6 +47,7 @@ def confusion(counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Seq
     """
     side, left, top = 74.0, 84.0, 40.0
     parts = [text(left + side * len(columns) / 2, 14.0, "decided")]
+    parts.append(text(left - 8, top - 8, "true", "end"))
     parts += [text(left + side * (j + 0.5), top - 8, name) for j, name in enumerate(columns)]
     for i, (name, of_class) in enumerate(zip(rows, counts, strict=True)):
         total = sum(of_class)
@@ -113,6 +114,7 @@ def curves(series: Mapping[str, Sequence[float]], label: str, across: str = "epo
     parts = [line([(left, 10.0), (left, 10 + height), (right, 10 + height)])]
     for value in (low, high):
         parts.append(text(left - 6, place(0, value)[1] + 4, f"{value:.2g}", "end"))
+    parts.append(text(left - 6, 14 + height / 2, "loss", "end"))
     parts.append(text(left, height + 26, "1"))
     parts.append(text(right, height + 26, str(last)))
     parts.append(text((left + right) / 2, height + 26, across))

@@ -1,5 +1,6 @@
 """Chapters that look at single nodules: pooled predictions, quality, and the labels' limit."""
 
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -10,18 +11,20 @@ import pytest
 
 import datasets
 import methods
-from benchmark import references
+from benchmark import fault, references
 from benchmark.bootstrap import paired_bootstrap
+from benchmark.identity import ROOT
 from benchmark.limit import Reads, against_others
 from benchmark.nodules import read_nodules
 from benchmark.planning import Spread
 from benchmark.ranks import ranking
 from benchmark.records import FitSpec
-from benchmark.report import Known, figures, limits, page, pooled, quality, verdict
+from benchmark.report import Known, figures, limits, missing, page, pooled, quality, repeat, results, rows, verdict
 from benchmark.report.gather import gather
 from benchmark.report.judged import judged
-from benchmark.report.parts import Grid, Heading, Points
+from benchmark.report.parts import Grid, Heading, More, Points
 from benchmark.run import Run
+from benchmark.strata import OWN
 from benchmark.tables import cells
 from datasets.protocols import LABEL_RULES, classify
 from pages import Page
@@ -52,8 +55,8 @@ def right(run, key: str, label_set: str = "three") -> np.ndarray:
 
 def test_the_run_is_read_whole(run):
     assert not run.faults and len(run.nodules) == 2 * 5 * TESTED
-    rows, left_out = judged(run, "three")
-    assert [row.line.row.key for row in rows] == ["ce", "poisson", "clip_lung", "majority"] and not left_out
+    found, left_out = judged(run, "three")
+    assert [row.line.row.key for row in found] == ["ce", "poisson", "clip_lung", "majority"] and not left_out
 
 
 def test_pooled_rows_are_set_against_the_first_as_the_bootstrap_does(run):
@@ -70,10 +73,13 @@ def test_pooled_rows_are_set_against_the_first_as_the_bootstrap_does(run):
 def test_what_a_wanted_difference_takes_is_that_of_the_plan():
     spread = Spread(test_over_train=0.25, fold_std=0.01, seed_std=0.02)
     one, many = pooled.needs(spread, 5, 3, 10)
-    assert f"repeats of the 5 folds: {spread.repeats_needed(0.02, 5, 3)};" in one
+    needed = spread.repeats_needed(0.02, 5, 3)
+    assert one.startswith(f"To find 2 points in one row alone, with 3 seeds a fold, it takes {needed} repeats of the 5")
     assert f"{100 * spread.smallest_ever(0.005):.1f} points" in many and "over 10 rows" in many
     (never,) = pooled.needs(Spread(test_over_train=0.25, fold_std=0.1), 5, 1, 1)
     assert "no number of repeats suffices" in never
+    (still,) = pooled.needs(Spread(test_over_train=0.25, fold_std=0.0, seed_std=0.01), 5, 1, 1)
+    assert "no number of folds and seeds" not in still and "below" not in still  # no difference is out of reach
 
 
 def test_numbers_beyond_accuracy_are_those_of_every_row_and_protocol(run):
@@ -90,7 +96,7 @@ def test_one_radiologist_stands_above_the_rows_on_the_same_reads(run):
     table = run.nodules
     reads = against_others(table.reader_malignancy, partial(classify, label_set="three", rule="published"), 3)
     decided_right = reads.decided[np.arange(len(reads)), reads.labels].mean()
-    assert grid.body[0][1].text == str(len(reads)) and grid.body[0][2].text.startswith(f"{100 * decided_right:.1f} ")
+    assert grid.body[0][1].text == f"{len(reads):,}" and grid.body[0][2].text.startswith(f"{100 * decided_right:.1f} ")
     assert [line[0].text for line in grid.body[2:]] == ["CE Loss", "Poisson", "CLIP-Lung", "Majority"]
     sentences = [part for part in verdict.chapter(run).parts if isinstance(part, Points)]
     assert any(f"reaches {100 * decided_right:.1f} (" in said for points in sentences for said in points.sentences)
@@ -113,8 +119,8 @@ def test_a_record_of_other_nodules_than_cohort_csv_is_left_out_and_named(folder,
     run.write(replace(found, nodule_ids=("stranger", *found.nodule_ids[1:])))
     text = Page(page.page(gather(copy, KNOWN))).text
     assert "Poisson: the record fits/three/poisson/fold0-seed0.json does not test the nodules" in text
-    rows, left_out = judged(gather(copy, KNOWN), "three")
-    assert "poisson" not in [row.line.row.key for row in rows] and len(left_out) == 1
+    found, left_out = judged(gather(copy, KNOWN), "three")
+    assert "poisson" not in [row.line.row.key for row in found] and len(left_out) == 1
     assert read_nodules(copy) is not None
 
 
@@ -186,3 +192,46 @@ def test_every_decision_of_lidc_b_is_named_and_judged_in_the_verdict(run):
 
 def headings(run) -> list[Heading]:
     return [part for part in verdict.chapter(run).parts if isinstance(part, Heading)]
+
+
+def test_a_scan_of_the_first_release_is_named_and_its_nodules_are_counted():
+    about = fault.about(1234, 5)
+    assert "over 1,234 nodules in marked scans, and over 5 elsewhere" in about and "399 cases" in about
+    assert OWN["is_from_initial"] == "scan of LIDC's first release"
+
+
+def test_a_critical_difference_as_wide_as_the_ranks_is_said_to_show_almost_nothing(run):
+    figure = figures.rank_figure(run.tables["table1"], run.first_sections[0], "a tag")
+    apart = float(re.search(r"Ranks less than ([\d.]+) apart", figure.caption)[1])
+    assert "ranks can be 2 apart at most" in figure.caption  # three methods
+    assert ("almost nothing" in figure.caption) == (apart > 1.5)
+
+
+def test_rows_are_described_and_what_a_forest_on_ratings_is_no_human(run):
+    (more,) = [part for part in rows.chapter(run).parts if isinstance(part, More)]
+    lines = {line[0].text: [cell.text for cell in line] for line in more.parts[0].body}
+    assert list(lines) == ["CE Loss", "Poisson", "CLIP-Lung", "Majority"]
+    assert lines["CE Loss"][1:3] == ["of the paper", "the crop"] and "one linear layer" in lines["CE Loss"][3]
+    assert lines["Majority"][2] == "no image"
+    assert rows.reads(methods.ROWS["ce_diameter"]) == "the crop and the readers' diameter"
+    with_forest = replace(run, rows={**run.rows, "ratings_forest": references.ROWS["ratings_forest"]})
+    assert any("no human performance" in getattr(part, "text", "") for part in rows.chapter(with_forest).parts)
+
+
+def test_default_rows_that_a_run_lacks_are_named_and_rows_made_only_when_asked_for_are_not(run):
+    absent = missing.not_made(run)
+    assert {"NSB", "Number of readers", "CLIP-Lung (IC)", "CE + log diameter"} <= set(absent)
+    assert not {"CE Loss", "CORAL", "NSB (smoothed labels)"} & set(absent)
+
+
+def test_the_papers_own_edges_and_number_of_nodules_are_those_of_its_audit():
+    said = results.rule_note("published", 2651)
+    assert "lower than 2.5" in said and "has 2,026 nodules; this run has 2,651." in said
+    assert "2,026 nodules" in (ROOT / "results" / "published" / "AUDIT.md").read_text()
+    assert results.rule_note("text", 7) == "The paper has 2,026 nodules; this run has 7."
+
+
+def test_commands_are_shown_without_the_folders_of_their_machine():
+    command = "python run_all.py --datasets A --work '/a b/c' --out=/x --dicom-root /y --seeds 3"
+    expected = "python run_all.py --datasets A --work FOLDER --out=FOLDER --dicom-root FOLDER --seeds 3"
+    assert repeat.without_places(command) == expected
