@@ -25,7 +25,8 @@ def _about(run: Gathered, paper: Paper | None) -> Iterator[Part]:
     yield Prose(
         "Percent: mean and sample standard deviation over folds. Bold is the highest mean of the methods with every "
         "fold, and no verdict. Argmax accuracy decides for the most probable class, one way for all rows; Accuracy "
-        "decides as the row's own method does. Wide tables scroll sideways. A click on a number shows its folds, seeds and records; one on a heading sorts."
+        "decides as the row's own method does. Wide tables scroll sideways. A click on a number shows its folds, "
+        "seeds and records; one on a heading sorts."
     )
     if paper is None:
         return
