@@ -31,9 +31,9 @@ def about(in_marked: int, elsewhere: int) -> str:
     """
     return (
         "By the collection's own notes, readers of LIDC's first release rated spiculation and lobulation on "
-        "inconsistent scales in about 100 of the first 399 cases. Scans of that release are marked; which of them are the "
-        "hundred is not known. The table has Pearson's correlation (r) of each mean rating with mean malignancy: over "
-        f"{in_marked:,} nodules in marked scans, and over {elsewhere:,} elsewhere."
+        "inconsistent scales in about 100 of the first 399 cases. Scans of that release are marked; which of them are "
+        "the hundred is not known. The table has Pearson's correlation (r) of each mean rating with mean malignancy: "
+        f"over {in_marked:,} nodules in marked scans, and over {elsewhere:,} elsewhere."
     )
 
 
