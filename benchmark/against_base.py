@@ -4,6 +4,7 @@ The interval is that of the corrected resampled t-test (Nadeau and Bengio 2003):
 at 95 % for each row by itself. Whether a row differs is Holm's to say, over all rows.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,17 +94,26 @@ def differences(table: Table, section: Section) -> list[list[str]]:
     passes its smallest significant one.
     """
     return [
-        [one.line.title, points(one.mean), f"{one.needed:.1f}", f"{one.p:.3f}"] for one in compare(table, section)[0]
+        [one.line.title, points(one.mean), f"{one.needed:.1f}", p_value(one.p)] for one in compare(table, section)[0]
     ]
 
 
 def points(value: float) -> str:
     """Return a difference as printed, with its sign.
 
-    >>> points(-0.04), points(1.25)
-    ('+0.0', '+1.2')
+    >>> points(-0.04), points(1.25), points(math.nan)
+    ('+0.0', '+1.2', '-')
     """
-    return f"{round(value, 1) + 0.0:+.1f}"
+    return "-" if math.isnan(value) else f"{round(value, 1) + 0.0:+.1f}"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as printed: none is zero.
+
+    >>> p_value(0.0361), p_value(0.0004), p_value(math.nan)
+    ('0.036', '<0.001', '-')
+    """
+    return "-" if math.isnan(p) else "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def _by_fold(line: Line, section: Section) -> dict[int, float]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from benchmark.against_base import ALPHA, points
+from benchmark.against_base import ALPHA, p_value, points
 from benchmark.bootstrap import PairedBootstrap, paired_bootstrap
 from benchmark.estimates import decisions
 from benchmark.planning import Spread
@@ -73,8 +73,8 @@ def _compared(run: Gathered, table: Table, section: Section) -> Iterator[Grid]:
     body = []
     for line, one, p in found:
         shown = [Cell(points(100 * number), number) for number in (one.difference, one.low, one.high)]
-        needed = Cell(f"{100 * one.smallest_detectable:.1f}", one.smallest_detectable)
-        body.append((Cell(line.title, is_best=p < ALPHA), *shown, needed, Cell(f"{p:.3f}", p)))
+        needed = Cell(points(100 * one.smallest_detectable).lstrip("+"), one.smallest_detectable)
+        body.append((Cell(line.title, is_best=p < ALPHA), *shown, needed, Cell(p_value(p), p)))
     if base and body:
         headings = ("Method", "Difference", "95 % from", "to", "Smallest significant", "p (Holm)")
         yield Grid(f"{section.title}: pooled accuracy against {base.title}, in points", headings, tuple(body))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from benchmark.against_base import ALPHA, Compared, compare, in_common, points
+from benchmark.against_base import ALPHA, Compared, compare, in_common, p_value, points
 from benchmark.footnotes import same_models
 from benchmark.report import habits, heading, limits, pooled
 from benchmark.report.gather import Gathered
@@ -86,6 +86,11 @@ def _p(one: Compared, by_nodule: Mapping[str, float]) -> float:
     return by_nodule.get(one.line.row.key, math.nan)
 
 
+def _equals(p: float) -> str:
+    said = p_value(p)
+    return said if said.startswith("<") else f"= {said}"
+
+
 def in_short(base: str, where: str, compared: Sequence[Compared], by_nodule: Mapping[str, float] = _ALONE) -> str:
     """Say how many rows differ from the first; those that are given a diameter at test are named apart."""
     if not compared:
@@ -121,7 +126,7 @@ def nodule_by_nodule(base: str, compared: Sequence[Compared], by_nodule: Mapping
     if not known:
         return []
     differ = ", ".join(
-        f"{_named(one.line)} (p = {_p(one, by_nodule):.3f})" for one in known if _p(one, by_nodule) < ALPHA
+        f"{_named(one.line)} (p {_equals(_p(one, by_nodule))})" for one in known if _p(one, by_nodule) < ALPHA
     )
     found = f"these differ from {base}: {differ}" if differ else f"no row differs from {base}"
     return [f"Nodule by nodule, of these fitted models alone, {found}."]
@@ -151,8 +156,8 @@ def _named(line: Line) -> str:
 
 
 def _p_values(one: Compared, by_nodule: Mapping[str, float]) -> str:
-    beside = "" if math.isnan(_p(one, by_nodule)) else f", {_p(one, by_nodule):.3f} nodule by nodule"
-    return f"p = {one.p:.3f} on the folds{beside}"
+    beside = "" if math.isnan(_p(one, by_nodule)) else f", {p_value(_p(one, by_nodule))} nodule by nodule"
+    return f"p {_equals(one.p)} on the folds{beside}"
 
 
 def _means(table: Table, section: Section) -> Iterator[str]:

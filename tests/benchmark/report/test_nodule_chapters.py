@@ -12,6 +12,7 @@ import pytest
 import datasets
 import methods
 from benchmark import fault, references
+from benchmark.against_base import p_value
 from benchmark.bootstrap import paired_bootstrap
 from benchmark.identity import ROOT
 from benchmark.limit import Reads, against_others
@@ -180,7 +181,7 @@ def test_the_verdict_has_both_sides_of_the_same_reads_and_both_p_values(run):
     row, reader = (grid.body[2][column].text.partition(" ")[0] for column in (2, -2))
     assert any(f"same reads: CE Loss {row} %, one radiologist {reader} %, on " in one for one in said)
     _, found = pooled.compared(run, run.tables["table1"], run.first_sections[0])
-    assert any(s.startswith("CLIP-Lung is") and f"{found[1][2]:.3f} nodule by nodule" in s for s in said)
+    assert any(s.startswith("CLIP-Lung is") and f"{p_value(found[1][2])} nodule by nodule" in s for s in said)
 
 
 def test_every_decision_of_lidc_b_is_named_and_judged_in_the_verdict(run):
