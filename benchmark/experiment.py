@@ -173,7 +173,7 @@ class Experiment:
         for key in dict.fromkeys(name.partition(".")[0] for name in self.identity.settings):
             for data in {spec.label_set: self.data[spec.label_set, spec.fold] for spec in self.specs}.values():
                 try:
-                    self.rows[key].build(task_of(data, self.preset))
+                    self.rows[key].build(self.rows[key].sees(task_of(data, self.preset)))
                 except Unsupported:  # its footnote says so
                     continue
                 except (TypeError, ValueError) as error:

@@ -21,7 +21,7 @@ from benchmark.records import FitRecord, Unusable
 from benchmark.run import Run
 from benchmark.runner import deterministic, seed_of, to_device
 from benchmark.trainer import predict
-from benchmark.voxels import to_images
+from benchmark.voxels import images_of
 
 ARRAY = "volumes"
 _AT_ONCE = 1024  # images in memory
@@ -133,15 +133,16 @@ def predict_each(
         raise InputError(f"{row.key} reads every nodule's diameter: give diameter_mm with all of them")
     for record in fits:
         method, kept = rebuilt(run, row, record, tower, device)
-        if crops.hu.shape[1:] != kept.about.task.image_shape:
-            there = kept.about.task.image_shape
+        task = kept.about.task
+        if crops.hu.shape[1:] != task.image_shape:
+            there = task.image_shape
             raise InputError(f"the crops are {crops.hu.shape[1:]} voxels, and the run's are {there}")
         proba = []
         for start in range(0, len(crops.hu), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            images = to_images(torch.from_numpy(crops.hu[part]).to(device), window_hu)
+            images = images_of(torch.from_numpy(crops.hu[part]).to(device), window_hu, row.sees(task).image_shape[0])
             diameter_mm = torch.from_numpy(crops.diameter_mm[part]).to(device, torch.float32)
-            proba.append(predict(method, images, kept.about.task.num_classes, diameter_mm))
+            proba.append(predict(method, images, task.num_classes, diameter_mm))
         found.append(np.concatenate(proba))
     return np.stack(found)
 
@@ -165,7 +166,7 @@ def rebuilt(
         kept = weights.read(run, record)
         task = replace(kept.about.task, text_tower=tower)
         torch.manual_seed(seed_of(record.spec))  # as when it was trained, for what a plugin may draw and not keep
-        return kept.into(to_device(row.build(task), device)), kept
+        return kept.into(to_device(row.build(row.sees(task)), device)), kept
     except Unusable as error:
         raise InputError(f"the weights of the fit {record.spec.path()} cannot be used: {error}") from error
 

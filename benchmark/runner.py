@@ -157,13 +157,15 @@ def _train(
     if row.reads_diameter and not np.isfinite(cohort.diameter_mm[[*data.train, *data.test]]).all():
         raise Unsupported("the collection does not give every nodule's diameter")  # seen before hours of training
     task = task_of(data, preset)
-    voxels, unlabelled = placed_once(cohort, device), np.full(len(data.test), -1)
-    train = part_of(cohort, voxels, data.train, data.train_labels, recipe.window_hu)
-    test = part_of(cohort, voxels, data.test, unlabelled, recipe.window_hu)
+    seen = row.sees(task)
+    slices, unlabelled = seen.image_shape[0], np.full(len(data.test), -1)
+    voxels = placed_once(cohort, device, slices)
+    train = part_of(cohort, voxels, data.train, data.train_labels, recipe.window_hu, slices)
+    test = part_of(cohort, voxels, data.test, unlabelled, recipe.window_hu, slices)
 
     def attempt(micro_batch: int | None) -> Result:
         torch.manual_seed(seed)
-        method = to_device(row.build(task), device)
+        method = to_device(row.build(seen), device)
 
         def tested() -> Proba:
             parts = test.split(_AT_ONCE)
@@ -202,7 +204,7 @@ def to_device(method: Method, device: torch.device) -> Method:
 
 
 def task_of(data: FoldData, preset: Preset) -> Task:
-    """Return what a method is told of a fold's data and a run's preset."""
+    """Return what is told of a fold's data and a run's preset; a row is given what it sees of it."""
     cohort = data.cohort()
     return Task(
         num_classes=len(data.class_names),

@@ -1,5 +1,9 @@
 """Where a cohort's voxels are while a process trains: on its device once, or mapped from their file.
 
+Where images have the central slices of a crop alone, others are neither moved nor turned. Mirrored, a crop of 32 slices
+has another central one, so of an even number with an odd one between them one slice more is kept, and left out of the
+image after the turn: images have the bits that they would have of whole crops.
+
 A map is read a batch at a time and takes no memory of the process: what was read stands in the system's cache, which
 all processes share. Either way an image has the same bits.
 """
@@ -13,7 +17,7 @@ import torch
 from jaxtyping import Float, Int, Int16, Shaped
 from torch import Tensor
 
-from benchmark.contracts import Cohort
+from benchmark.contracts import Cohort, central
 
 TURNS = 16  # the mirror images and quarter turns that keep a stack of square slices a stack of slices
 _WHOLE, _MIRRORED = slice(None), slice(None, None, -1)
@@ -22,7 +26,7 @@ SHARE = 0.25  # of a card's free memory that voxels may take: the rest is the ne
 
 @dataclass(frozen=True, eq=False)
 class Voxels:
-    """All crops of a cohort.
+    """All crops of a cohort, or their central slices.
 
     Attributes:
         hu: Hounsfield units, on the device or, where they are read from a map, on the CPU.
@@ -40,8 +44,18 @@ class Voxels:
         return moved(found, self.device)
 
 
-def place(volumes: Int16[np.ndarray, "nodules slices rows columns"], device: torch.device) -> Voxels:
-    """Put a cohort's crops on the device if they take a quarter of its free memory at most, else leave them mapped."""
+def place(
+    volumes: Int16[np.ndarray, "nodules slices rows columns"], device: torch.device, slices: int | None = None
+) -> Voxels:
+    """Put a cohort's crops on the device if they take a quarter of its free memory at most, else leave them mapped.
+
+    Args:
+        volumes: The crops.
+        device: Where they are wanted.
+        slices: That an image has, of which all are kept that are central in a crop or in its mirror image; None is all.
+    """
+    if slices is not None:
+        volumes = central(volumes, slices + (volumes.shape[1] - slices) % 2)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nor is it written to
         hu = torch.from_numpy(volumes)
@@ -49,14 +63,14 @@ def place(volumes: Int16[np.ndarray, "nodules slices rows columns"], device: tor
     return Voxels(hu.to(device) if fits else hu, device)
 
 
-_LAST: list[tuple[Cohort, torch.device, Voxels]] = []
+_LAST: list[tuple[Cohort, tuple[torch.device, int | None], Voxels]] = []
 
 
-def placed_once(cohort: Cohort, device: torch.device) -> Voxels:
-    """Do as `place` with a cohort's crops, once for all fits in a row that are given the same cohort object."""
-    if not (_LAST and _LAST[0][0] is cohort and _LAST[0][1] == device):
+def placed_once(cohort: Cohort, device: torch.device, slices: int | None = None) -> Voxels:
+    """Do as `place` with a cohort's crops, once for all fits in a row that want the same of the same cohort object."""
+    if not (_LAST and _LAST[0][0] is cohort and _LAST[0][1] == (device, slices)):
         _LAST.clear()  # before the next: a process works on one cohort at a time
-        _LAST.append((cohort, device, place(cohort.volumes, device)))
+        _LAST.append((cohort, (device, slices), place(cohort.volumes, device, slices)))
     return _LAST[0][2]
 
 
@@ -107,6 +121,13 @@ def to_images(
     """Map Hounsfield units linearly to [0, 1] over the window, clipped at both ends."""
     low, high = window_hu
     return hu.to(torch.float32).sub_(low).div_(high - low).clamp_(0, 1)
+
+
+def images_of(
+    hu: Int16[Tensor, "nodules _ rows columns"], window_hu: tuple[float, float], slices: int
+) -> Float[Tensor, "nodules slices rows columns"]:
+    """Return the images of crops that are turned already: their central slices, as intensities."""
+    return to_images(central(hu, slices), window_hu)
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -30,12 +30,12 @@ _ABOUT = "fit"  # the only entry of safetensors' metadata: with several their or
 
 @dataclass(frozen=True)
 class About:
-    """Which fit weights are of, and what its method was built for.
+    """Which fit weights are of, and what its run's task was.
 
     Attributes:
         spec: The fit.
         key: Of its record.
-        task: Without the place of the text tower's weights.
+        task: With whole crops, of which the row sees what it reads; without the place of the text tower's weights.
     """
 
     spec: FitSpec

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from benchmark.contracts import Task
+from benchmark.contracts import Task, central
 from methods._precision import mixed_precision
 
 _OUTPUT_STRIDES = {"deep": 16, "pooled": 8}  # as timm counts them: its own stem has stride 4
@@ -56,8 +56,7 @@ class Encoder(nn.Module):
         self, images: Float[Tensor, "batch slices rows columns"]
     ) -> Float[Tensor, "batch features height width"]:
         """Return the last feature map, [batch, width, 4, 4] for 32x32 images, in float32 on every device."""
-        first = (images.shape[1] - self.slices) // 2
-        return mixed_precision(self.net, images[:, first : first + self.slices])
+        return mixed_precision(self.net, central(images, self.slices))
 
     def pooled(self, images: Float[Tensor, "batch slices rows columns"]) -> Float[Tensor, "batch features"]:
         """Return the feature map's spatial mean."""

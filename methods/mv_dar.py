@@ -135,6 +135,7 @@ class MultiViewDivideAndRule(Method):
 
     title = "MV-DAR (reconstruction)"
     encoders = 9
+    reads_whole_crop = True
 
     def __init__(self, task: Task) -> None:
         super().__init__()

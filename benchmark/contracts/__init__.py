@@ -8,7 +8,7 @@ from benchmark.contracts.collections import Cohort, Collection, Made, NoduleInfo
 from benchmark.contracts.errors import InputError, Unsupported
 from benchmark.contracts.folds import Columns, Decision, FoldData, Protocol
 from benchmark.contracts.methods import Decoder, Kind, Method, Reference, Row, Setting
-from benchmark.contracts.tasks import Batch, EncoderSpec, Json, Task, TextConfig, TextTowerSpec, TextWeights
+from benchmark.contracts.tasks import Batch, EncoderSpec, Json, Task, TextConfig, TextTowerSpec, TextWeights, central
 
 __all__ = [
     "Batch",
@@ -37,4 +37,5 @@ __all__ = [
     "TextWeights",
     "Unsupported",
     "Volumes",
+    "central",
 ]

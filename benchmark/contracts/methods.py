@@ -38,6 +38,8 @@ class Method(nn.Module):
         reads_diameter: Whether a prediction reads the diameter by the readers' outlines beside the image, as
             `predict_proba(images, diameter_mm)`; every table then says so below. A collection that lacks a nodule's
             diameter is Unsupported before anything is trained.
+        reads_whole_crop: Whether it reads slices that the shared encoder does not (`EncoderSpec.slices`); any other
+            method is given those that the encoder reads, and no more.
         encoders: How many image encoders it trains: what its weights take on disk is known by it before it is built.
     """
 
@@ -45,6 +47,7 @@ class Method(nn.Module):
     decoder: ClassVar[Decoder] = "argmax"
     reads_text: ClassVar[bool] = False
     reads_diameter: ClassVar[bool] = False
+    reads_whole_crop: ClassVar[bool] = False
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
     on_two_classes: ClassVar[str] = ""
     encoders: ClassVar[int] = 1
@@ -135,6 +138,10 @@ class Row:
         if self.method is None:
             raise ValueError(f"the row {self.key} is a reference, which nothing builds")
         return self.method(task, **self.hyperparameters)
+
+    def sees(self, task: Task) -> Task:
+        """Return a run's task as the row is given it: with the slices of a crop that it reads."""
+        return task if self.method is None or self.method.reads_whole_crop else task.of_seen_slices()
 
     @property
     def decoder(self) -> Decoder:

@@ -1,12 +1,15 @@
 """What a method is told, and what it is trained on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, TypeVar
 
+import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, device
 
+Crops = TypeVar("Crops", NDArray[np.int16], Tensor)
 Json: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None  # no recursion: msgspec reads it
 
 
@@ -128,7 +131,7 @@ class Task:
         class_names: From least to most malignant, as prompts write them.
         attribute_names: The rated attributes, as prompts write them, in the order of `Batch.attributes`; none
             where a collection has no ratings.
-        image_shape: (slices, rows, columns); slices are the encoder's input channels.
+        image_shape: (slices, rows, columns) of an image.
         encoder: The image encoder that every method of a run shares.
         text_tower: The text tower that every vision-language method of a run shares.
     """
@@ -146,6 +149,24 @@ class Task:
             raise ValueError(f"a task needs at least two classes, not {self.num_classes}")
         if len(self.class_names) != self.num_classes:
             raise ValueError(f"{self.num_classes} classes but {len(self.class_names)} class names")
+
+    def of_seen_slices(self) -> "Task":
+        """Return the task with images of no more slices than its encoder looks at."""
+        slices, rows, columns = self.image_shape
+        return replace(self, image_shape=(min(slices, self.encoder.slices or slices), rows, columns))
+
+
+def central(crops: Crops, slices: int) -> Crops:
+    """Return the central slices of crops [crops, slices, rows, columns], as a view.
+
+    Where they cannot lie in the middle, it is the one of the two places that begins earlier; crops of no more slices
+    stay whole.
+
+    >>> [central(torch.arange(4).view(1, 4, 1, 1), slices).flatten().tolist() for slices in (1, 2, 3, 8)]
+    [[1], [1, 2], [0, 1, 2], [0, 1, 2, 3]]
+    """
+    first = max(0, crops.shape[1] - slices) // 2
+    return crops[:, first : first + slices]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from benchmark.prediction import rebuilt, usable
 from benchmark.records import FitRecord
 from benchmark.run import Run
 from benchmark.runner import deterministic
-from benchmark.voxels import to_images
+from benchmark.voxels import images_of
 
 Outline = Bool[np.ndarray, "depth rows columns"]
 
@@ -44,7 +44,7 @@ class Looked:
     Attributes:
         fit: Its record.
         title: As printed.
-        task: What it was built for.
+        task: Its run's, with whole crops.
         features: What its image encoder makes of the nodules.
         maps: Its Grad-CAM of them.
     """
@@ -91,11 +91,11 @@ def look(run: Run, row: Row, fit: FitRecord, cohort: Cohort, tower: TextTowerSpe
         raise InputError(f"{row.key} cannot be looked into: {error}") from error
     if kept.features is None:
         raise InputError(f"{row.key} cannot be looked into: its image encoder gives no pooled features")
-    rows, maps = rows_of(cohort, fit), list[Tensor]()
+    rows, maps, slices = rows_of(cohort, fit), list[Tensor](), row.sees(kept.about.task).image_shape[0]
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
         diameter_mm = torch.from_numpy(cohort.diameter_mm[some]).float()
-        maps.append(maps_of(method, _images(run.identity, cohort, some), diameter_mm))
+        maps.append(maps_of(method, _images(run.identity, cohort, some, slices), diameter_mm))
     return Looked(fit, row.title, kept.about.task, kept.features.numpy(), torch.cat(maps))
 
 
@@ -150,7 +150,7 @@ def compose(
 
     chosen = examples(labels, cohort.diameter_mm[rows], PER_CLASS)
     shown = [rows[number] for number in chosen]
-    central = _images(first.identity, cohort, shown)[:, (depth - 1) // 2].numpy()
+    central = _images(first.identity, cohort, shown, 1)[:, 0].numpy()
     outlined = None if inside is None else inside[chosen]
     maps = {title: upsampled(one.maps[chosen], height, width).numpy() for title, one in by_title.items()}
     parts = {title: one.inside[chosen] for title, one in found.items()}
@@ -163,9 +163,11 @@ def compose(
     return dict(_file(name, of_kind) for name, of_kind in drawn.items()), lines
 
 
-def _images(identity: Identity, cohort: Cohort, rows: Sequence[int]) -> Float[Tensor, "nodules slices rows columns"]:
-    """Return some nodules as the encoder sees them."""
-    return to_images(torch.from_numpy(np.asarray(cohort.volumes[rows])), identity.recipe.window_hu)
+def _images(
+    identity: Identity, cohort: Cohort, rows: Sequence[int], slices: int
+) -> Float[Tensor, "nodules slices rows columns"]:
+    """Return the central slices of some nodules as an encoder sees them."""
+    return images_of(torch.from_numpy(np.asarray(cohort.volumes[rows])), identity.recipe.window_hu, slices)
 
 
 def _by_title(looked: Sequence[Looked]) -> dict[str, Looked]:

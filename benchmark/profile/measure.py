@@ -81,7 +81,7 @@ def measure(
 
     Args:
         row: A method, no reference.
-        task: What to train on.
+        task: What to train on, with whole crops, of which the row is given what it reads.
         preset: Recipe.
         device: Where.
         kinds: Parts of a method and the modules that they are made of; what is of none is the head's.
@@ -91,7 +91,7 @@ def measure(
     Raises:
         Exception: Whatever the row raises.
     """
-    clock = clock or clock_of(device)
+    clock, task = clock or clock_of(device), row.sees(task)
     row.build(task)  # so that imports and the text tower are there
     memory = MemoryPeak(device)
     data = invented(task, steps * preset.recipe.batch_size, device)

@@ -1,5 +1,6 @@
 import csv
 import io
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 import methods
 from benchmark.commands.predict import DEVICE, KNOWN, main, tower_of
-from benchmark.contracts import InputError, Provenance
+from benchmark.contracts import InputError, Provenance, Row, Task
 from benchmark.extras import Extras
 from benchmark.identity import as_set, fit_key
 from benchmark.prediction import Crops, csv_text, predict_each, read_crops, usable
@@ -17,7 +18,7 @@ from benchmark.records import FitSpec
 from benchmark.run import Run
 from benchmark.runfile import RunMetadata
 from benchmark.runner import Setup, run_fit
-from fakes import IDENTITY, A, Opened, fold_data, make_cohort
+from fakes import IDENTITY, A, Linear, Opened, fold_data, make_cohort
 
 CPU = torch.device("cpu")
 PRESET = replace(PRESETS["smoke"], recipe=replace(PRESETS["smoke"].recipe, batch_size=8), folds=2)
@@ -60,7 +61,7 @@ def run(tmp_path_factory, cohort) -> Run:
 
 
 def crops_of(cohort, rows=slice(None)) -> Crops:
-    return Crops(cohort.nodule_ids[rows], cohort.volumes[rows], cohort.diameter_mm[rows])
+    return Crops(tuple(np.array(cohort.nodule_ids)[rows]), cohort.volumes[rows], cohort.diameter_mm[rows])
 
 
 def save(path, cohort, **arrays):
@@ -86,6 +87,23 @@ def test_each_fit_says_of_its_test_nodules_what_its_record_says(run, cohort, key
     for fold, record in enumerate(fits):
         np.testing.assert_allclose(each[fold, fold * 5 : fold * 5 + 5], record.proba, atol=1e-6)
     assert not np.allclose(each[0], each[1])
+
+
+class Flat(Linear):
+    """Reads every voxel of what it is given."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.head = torch.nn.Linear(math.prod(task.image_shape), task.num_classes)
+
+
+def test_a_prediction_is_given_the_slices_that_the_fit_saw(run, cohort):
+    row = Row("flat", "Flat", "plugin", Flat)
+    data = fold_data(cohort, open=Opened(cohort))
+    record = run_fit(run, FitSpec("three", "flat", 0, 0), row, data, Setup(PRESET, CPU, "key", Extras(weights=True)))
+    assert record.status == "done"
+    (proba,) = predict_each(run, row, [record], crops_of(cohort, data.test), PRESET.text_tower, CPU)
+    np.testing.assert_allclose(proba, record.proba, atol=1e-6)
 
 
 def test_the_mean_decides_and_the_spread_stands_beside_it():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmark import runner
-from benchmark.contracts import Batch, FoldData, InputError, Row, Task, Unsupported
+from benchmark.contracts import Batch, FoldData, InputError, Method, Row, Task, Unsupported, central
 from benchmark.extras import Extras
 from benchmark.identity import fit_key
 from benchmark.records import FitRecord, FitSpec
@@ -65,6 +65,40 @@ def test_a_method_is_told_its_task(run, data, cohort):
 
     run_fit(run, SPEC, Row("linear", "Asking", "plugin", Asking), data, Setup(PRESET, CPU, "key"))
     assert told == [Task(3, data.class_names, cohort.attribute_names, (4, 4, 4), PRESET.encoder, PRESET.text_tower)]
+
+
+def test_a_row_is_given_the_slices_that_the_encoder_reads_and_one_that_says_so_whole_crops(run, data):
+    """Both read the central slice: the results have the same bits."""
+    told, proba = [], []
+
+    class Central(Method):
+        title = "Central"
+
+        def __init__(self, task: Task) -> None:
+            super().__init__()
+            told.append(task.image_shape)
+            self.head = torch.nn.Linear(16, task.num_classes)
+
+        def logits(self, images: torch.Tensor) -> torch.Tensor:
+            told.append(tuple(images.shape[1:]))
+            return self.head(central(images, 1).flatten(1))
+
+        def loss(self, batch: Batch) -> dict[str, torch.Tensor]:
+            return {"ce": torch.nn.functional.cross_entropy(self.logits(batch.images), batch.labels)}
+
+        def predict_proba(self, images: torch.Tensor) -> torch.Tensor:
+            return self.logits(images).softmax(1)
+
+    class Whole(Central):
+        reads_whole_crop = True
+
+    preset = replace(PRESET, encoder=replace(PRESET.encoder, slices=1))
+    for kind, slices in ((Central, 1), (Whole, 4)):
+        record = run_fit(run, SPEC, Row("linear", "Mine", "plugin", kind), data, Setup(preset, CPU, kind.__name__))
+        proba.append(record.proba)
+        assert record.status == "done" and set(told) == {(slices, 4, 4)}
+        told.clear()
+    assert np.array_equal(*proba)
 
 
 def test_a_finished_fit_is_not_made_again(run, train, data):

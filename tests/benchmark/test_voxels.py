@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import voxels
-from benchmark.voxels import Voxels, moved, place, placed_once, to_images, turned_at_once, turned_one_by_one
+from benchmark.contracts import central
+from benchmark.voxels import (
+    Voxels,
+    images_of,
+    moved,
+    place,
+    placed_once,
+    to_images,
+    turned_at_once,
+    turned_one_by_one,
+)
 from fakes import make_cohort
 from turns import turn
 
@@ -54,6 +64,24 @@ def test_every_crop_is_turned_as_numpy_turns_it_on_the_host_and_as_a_card_does(c
     assert turned_at_once(crops, rows, turns).equal(expected)
 
 
+@given(st.integers(1, 6), st.integers(1, 7), st.lists(st.integers(0, 15), min_size=1, max_size=16))
+def test_images_of_the_slices_that_are_seen_have_the_bits_of_whole_crops_however_they_are_turned(depth, slices, codes):
+    volumes = np.random.default_rng(depth).integers(-1100, 500, (3, depth, 4, 4)).astype(np.int16)
+    rows, turns, window = torch.arange(len(codes)) % 3, torch.tensor(codes), (-1000.0, 400.0)
+    whole, seen = place(volumes, CPU), place(volumes, CPU, slices)
+    for way in (None, turns):
+        images = images_of(seen.taken(rows, way), window, slices)
+        assert images.equal(central(to_images(whole.taken(rows, way), window), slices))
+        assert images.shape == (len(codes), min(slices, depth), 4, 4)
+
+
+@pytest.mark.parametrize(("slices", "first", "kept"), [(1, 15, 2), (2, 15, 2), (3, 14, 4), (32, 0, 32), (33, 0, 32)])
+def test_slices_that_are_central_in_no_turn_are_left_where_they_are_and_nothing_is_copied(slices, first, kept):
+    volumes = np.zeros((2, 32, 4, 4), dtype=np.int16)
+    placed = place(volumes, CPU, slices).hu
+    assert placed.shape == (2, kept, 4, 4) and placed.data_ptr() == volumes[:, first:].ctypes.data
+
+
 WARNED = """
 import sys, warnings
 sys.path.insert(0, sys.argv[1])
@@ -77,6 +105,8 @@ def test_voxels_are_placed_once_for_all_fits_that_are_given_one_cohort():
     assert placed_once(cohort, CPU) is first
     assert len(placed_once(other, CPU).hu) == 9 and placed_once(other, torch.device("meta")).device.type == "meta"
     assert placed_once(cohort, CPU).hu.equal(first.hu)
+    seen = placed_once(cohort, CPU, 2)
+    assert seen.hu.equal(first.hu[:, 1:3]) and placed_once(cohort, CPU, 2) is seen is not placed_once(cohort, CPU, 1)
 
 
 class Card:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.contracts import Batch, Method
+from benchmark.contracts import Batch, Method, Task, central
 from methods import ROWS
 from vision import CLASSES, vision_batch, vision_task
 
@@ -19,11 +19,15 @@ every_row = pytest.mark.parametrize(("key", "num_classes"), CASES)
 every_trained_row = pytest.mark.parametrize(("key", "num_classes"), TRAINED)
 
 
-def build(key: str, num_classes: int, seed: int = 0) -> Method:
-    torch.manual_seed(seed)
+def task_of(num_classes: int, slices: int | None = None) -> Task:
     names = CLASSES if num_classes == 3 else ("benign", "malignant")
     task = vision_task(num_classes=num_classes, class_names=names, image_shape=(4, 32, 32))
-    return ROWS[key].method(task, **ROWS[key].hyperparameters)
+    return replace(task, encoder=replace(task.encoder, slices=slices))
+
+
+def build(key: str, num_classes: int, seed: int = 0) -> Method:
+    torch.manual_seed(seed)
+    return ROWS[key].method(task_of(num_classes), **ROWS[key].hyperparameters)
 
 
 @cache
@@ -106,6 +110,20 @@ def test_every_trainable_parameter_is_in_one_group_and_gets_a_gradient(key, num_
     method.zero_grad()
     summed_loss(method, batch).backward()
     assert not [name for name, p in trainable.items() if p.grad is None or not p.grad.any()]
+
+
+@every_trained_row
+def test_a_row_sees_no_slices_but_those_that_it_is_given(key, num_classes):
+    """Where the encoder looks at one slice: from whole crops and from those that the row sees come the same bits."""
+    row, batch, made = ROWS[key], sixteen_nodules(num_classes), []
+    task = task_of(num_classes, slices=1)
+    seen = row.sees(task)
+    assert seen.image_shape == ((4, 32, 32) if key.startswith("mv_dar") else (1, 32, 32))
+    for told in (task, seen):
+        torch.manual_seed(0)
+        method, given = row.build(told), replace(batch, images=central(batch.images, told.image_shape[0]))
+        made.append((summed_loss(method, given), predict(method, given)))
+    assert all(one.equal(other) for one, other in zip(*made, strict=True))
 
 
 def fixed_parts(method: Method) -> dict[str, Tensor]:

@@ -104,9 +104,13 @@ def shares(run: Run) -> tuple[list[folder.Line], str]:
 
 
 def test_a_fits_own_test_nodules_are_looked_at(run, cohort, looked, monkeypatch):
+    asked = []
     monkeypatch.setattr(compose, "_AT_ONCE", 3)
+    monkeypatch.setattr(compose, "maps_of", lambda *given: (asked.append(given[1].shape[1:]), maps_of(*given))[1])
     again = compose.look(run, methods.ROWS["ce"], looked.fit, cohort, PRESET.text_tower)
+    assert asked == [(1, 32, 32)] * 3  # the slice that the encoder reads
     kept = weights.read(run, looked.fit)
+    assert kept.about.task.image_shape == (32, 32, 32)
     method = kept.into(methods.ROWS["ce"].build(kept.about.task))
     images = to_images(torch.from_numpy(cohort.volumes[TEST]), PRESET.recipe.window_hu)
     for one in (looked, again):

@@ -12,7 +12,7 @@ from benchmark.profile import measure as room
 from benchmark.profile import memory
 from benchmark.profile.measure import EPOCHS, Profile, begin, matrix_peaks, measure, reference_s
 from benchmark.profile.memory import MemoryPeak
-from fakes import LINEAR, PRESET, TASK
+from fakes import LINEAR, PRESET, TASK, Linear
 
 CPU = torch.device("cpu")
 TIME = [0.0]
@@ -53,6 +53,23 @@ def test_each_price_is_found_where_it_is_paid():
     found = measured()
     assert (found.build_s, found.once_s, found.evaluation_s, found.end_s) == (16, 5, 0.25, 0)
     assert found.step_s == (4 * 1 + 8) / 4  # with its share of what follows an epoch
+
+
+def test_a_row_is_measured_on_the_slices_that_it_sees():
+    told = []
+
+    class Asked(Linear):
+        def __init__(self, task: Task) -> None:
+            super().__init__(task)
+            self.head = nn.Linear(16, task.num_classes)
+
+        def predict_proba(self, images: Tensor) -> Tensor:
+            told.append(tuple(images.shape[1:]))
+            return super().predict_proba(images)
+
+    seen = replace(TASK, encoder=replace(TASK.encoder, slices=1))
+    measure(replace(TIMED, make=Asked), seen, PRESET, CPU, {}, steps=2)
+    assert set(told) == {(1, 4, 4)}
 
 
 def test_what_follows_the_last_epoch_is_paid_by_the_nodule():
