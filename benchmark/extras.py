@@ -109,7 +109,7 @@ def bytes_of(specs: Sequence[FitSpec], rows: Mapping[str, Row], encoder: Encoder
     """Return about how much the weights of fits take: their image encoders, beside which all else is small."""
     of_one = encoder_bytes(encoder)
     methods = [rows[spec.method].method for spec in specs]
-    return sum(method.encoders * of_one for method in methods if method is not None)
+    return sum(method.encoders * of_one // method.narrowing**2 for method in methods if method is not None)
 
 
 def encoder_bytes(spec: EncoderSpec) -> int:

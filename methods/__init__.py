@@ -24,7 +24,7 @@ from methods.kgcoop import KgCoOp
 from methods.ldl import LabelDistribution
 from methods.morf import MetaForest
 from methods.multitask import MultiTask
-from methods.mv_dar import MultiViewDivideAndRule, MultiViewWithText
+from methods.mv_dar import MultiViewAtFullWidth, MultiViewDivideAndRule, MultiViewWithText
 from methods.nsb import NeuronStickBreaking
 from methods.numclip import NumClip
 from methods.ordinal_clip import OrdinalClip
@@ -125,6 +125,7 @@ _add(
     _row("coop", "added", CoOp),
     _row("kgcoop", "added", KgCoOp),
     _row("clip_adapter", "added", ClipAdapter),
+    _row("mv_dar_wide", "added", MultiViewAtFullWidth),
     _clip_lung("ic"),
     _clip_lung("ic", "ia"),
     _clip_lung("ia", "ca"),

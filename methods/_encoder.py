@@ -16,13 +16,21 @@ from torch import Tensor, nn
 from benchmark.contracts import Task, central
 from methods._precision import mixed_precision
 
+PLAIN_STEM = 64
+"""Channels of the `"3x3"` stem, timm's own number."""
 _OUTPUT_STRIDES = {"deep": 16, "pooled": 8}  # as timm counts them: its own stem has stride 4
 
 
 class Encoder(nn.Module):
     """Maps images to a feature map; `pooled` averages it to one feature vector per image."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, plain_stem: int = PLAIN_STEM) -> None:
+        """Build it.
+
+        Args:
+            task: What for.
+            plain_stem: Channels of the `"3x3"` stem, an even number; other stems follow the first stage.
+        """
         super().__init__()
         import timm  # here: importing timm takes a second that `--list` need not wait for
 
@@ -38,8 +46,9 @@ class Encoder(nn.Module):
             layers=spec.layers,
         )
         if spec.stem == "3x3":
-            self.net = build()
-            self.net.conv1 = nn.Conv2d(self.slices, 64, kernel_size=3, stride=1, padding=1, bias=False)
+            is_timms = plain_stem == PLAIN_STEM  # else its deep stem, of which only the width stays
+            self.net = build() if is_timms else build(stem_type="deep", stem_width=plain_stem // 2)
+            self.net.conv1 = nn.Conv2d(self.slices, plain_stem, kernel_size=3, stride=1, padding=1, bias=False)
             nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
         else:
             stride = _OUTPUT_STRIDES[spec.stem]

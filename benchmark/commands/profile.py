@@ -32,11 +32,12 @@ from datasets.crops import SIZE
 from methods._describe import describe
 from methods._encoder import Encoder
 from methods._padded import PaddedEncoder
+from methods._parallel import ParallelEncoders
 from methods._prompts import ConditionalPrompts, SharedPrompts
 from methods._text import PromptEncoder
 
 KINDS = {
-    "image encoder": (Encoder,),
+    "image encoder": (Encoder, ParallelEncoders),
     "text branch": (PromptEncoder, PaddedEncoder, ConditionalPrompts, SharedPrompts),
 }
 

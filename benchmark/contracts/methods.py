@@ -41,6 +41,7 @@ class Method(nn.Module):
         reads_whole_crop: Whether it reads slices that the shared encoder does not (`EncoderSpec.slices`); any other
             method is given those that the encoder reads, and no more.
         encoders: How many image encoders it trains: what its weights take on disk is known by it before it is built.
+        narrowing: How many times narrower than the run's these are.
     """
 
     title: ClassVar[str]
@@ -51,6 +52,7 @@ class Method(nn.Module):
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
     on_two_classes: ClassVar[str] = ""
     encoders: ClassVar[int] = 1
+    narrowing: ClassVar[int] = 1
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return named scalar terms, already weighted; the trainer minimises their sum."""

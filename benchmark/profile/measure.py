@@ -7,14 +7,14 @@ comes from plain steps beside it: the same batches and losses, in float32, one o
 
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from benchmark.batches import epoch_batches
 from benchmark.contracts import Batch, InputError, Method, Row, Task, Unsupported
@@ -172,9 +172,25 @@ def _shares(method: Method, data: Batch, recipe: Recipe, kinds: Kinds, clock: Cl
 
 def _operations(method: Method, batch: Batch) -> int:
     """Count the floating-point operations of a step."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _of_backward}) as counter:
         torch.stack(list(method.loss(batch).values())).sum().backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
+
+
+def _of_backward(
+    slopes: Sequence[int],
+    read: Sequence[int],
+    weight: Sequence[int],
+    *rest: object,
+    out_shape: object = None,
+) -> int:
+    """Count a convolution's backward pass from shapes: for images and for weights as much as forward, as is wanted.
+
+    Torch's own formula counts the gradient of grouped weights as if there were no groups.
+    """
+    *_, transposed, _, _, wanted = rest
+    forward = conv_flop_count(list(read), list(weight), list(slopes), bool(transposed))
+    return forward * sum(wanted[:2])  # type: ignore[index]
 
 
 def begin(shared: tuple[Row, Task] | None) -> None:

@@ -1,17 +1,19 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 import methods
 from benchmark import references
 from benchmark.commandline import parse
-from benchmark.contracts import EncoderSpec, InputError
+from benchmark.contracts import EncoderSpec, InputError, Method
 from benchmark.experiment import name_fits
 from benchmark.extras import LIMIT, PROBABILITIES, Asked, Extras, bytes_of, encoder_bytes
 from benchmark.recipe import PRESETS
 from benchmark.records import FitSpec, Metadata
 from fakes import PRESET, A, C, record
 from methods._encoder import Encoder
+from methods._parallel import ParallelEncoders
 from vision import vision_task
 
 SPECS = [
@@ -28,14 +30,30 @@ def test_an_encoders_size_is_known_without_building_it(spec):
     assert encoder_bytes(spec) == sum(part.nbytes for part in built.state_dict().values())
 
 
+def encoders_of(method: Method) -> list[torch.nn.Module]:
+    return [module for module in method.modules() if isinstance(module, Encoder | ParallelEncoders)]
+
+
 @pytest.mark.parametrize("key", methods.ROWS)
 def test_every_row_says_how_many_encoders_it_trains(key):
     built = methods.ROWS[key].build(vision_task(image_shape=(4, 32, 32)))
-    assert sum(isinstance(module, Encoder) for module in built.modules()) == built.encoders
+    found = [module.count if isinstance(module, ParallelEncoders) else 1 for module in encoders_of(built)]
+    assert sum(found) == built.encoders
+
+
+@pytest.mark.parametrize("key", ["mv_dar", "mv_dar_wide"])
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_what_encoders_side_by_side_take_on_disk_is_about_known(key, preset):
+    spec, row = replace(PRESETS[preset].encoder, slices=1), methods.ROWS[key]  # each looks at one plane
+    with torch.device("meta"):
+        built = row.build(vision_task(encoder=spec, image_shape=(32, 32, 32)))
+    (encoders,) = encoders_of(built)
+    size = sum(part.nbytes for part in encoders.state_dict().values())
+    assert bytes_of([FitSpec("three", key, 0, 0)], methods.ROWS, spec) == pytest.approx(size, rel=0.25)
 
 
 def plan(preset, seeds=1, **asked):
-    rows = {key: (methods.ROWS | references.ROWS)[key] for key in ("ce", "mv_dar", "majority")}
+    rows = {key: (methods.ROWS | references.ROWS)[key] for key in ("ce", "mv_dar_wide", "majority")}
     specs = name_fits([A, C], rows, 5, seeds)
     given = Asked(**asked)
     return bytes_of(specs, rows, preset.encoder), given.extras(specs, rows, preset), given.plan(specs, rows, preset)

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor
 from benchmark.contracts import Batch, Unsupported
 from methods._readers import divide, votes
 from methods.mv_dar import (
+    MultiViewAtFullWidth,
     MultiViewDivideAndRule,
     MultiViewWithText,
     central_planes,
@@ -19,7 +21,7 @@ from vision import vision_batch, vision_task
 NONE = float("nan")
 SCORES = [[1, 2, 2, NONE], [3, 3, NONE, NONE], [1, 3, NONE, NONE], [1, 3, 5, NONE], [4, NONE, NONE, NONE], [NONE] * 4]
 KINDS = ["reliable", "reliable", "inconsistent", "inconsistent", "low", "reliable"]
-NETS = {"prd": "encoder classifier", "cf": "counterfactual", "lr": "low_reliable"}
+NETS = {"prd": "", "cf": "counterfactual.", "lr": "low_reliable."}
 
 
 def mixed(num_classes: int = 3) -> Batch:
@@ -30,6 +32,22 @@ def mixed(num_classes: int = 3) -> Batch:
 def built(kind: type = MultiViewDivideAndRule, seed: int = 0, **changes) -> MultiViewDivideAndRule:
     torch.manual_seed(seed)
     return kind(vision_task(**changes))
+
+
+def by_network(method: MultiViewDivideAndRule, values: Sequence[Tensor | None]) -> Iterator[tuple[str, Tensor | None]]:
+    """Yield values of parameters by part and network; the encoders' are cut into each one's own."""
+    for (name, _), value in zip(method.named_parameters(), values, strict=True):
+        if name.startswith("networks."):
+            for number, own in enumerate(value.chunk(9)) if value is not None else ():
+                yield f"encoder of {list(NETS)[number % 3]}", own
+        elif name.startswith("views."):
+            *net, part, _ = name.split(".")[2:]
+            yield (
+                f"{part} of {next(term for term, where in NETS.items() if where == ''.join(f'{n}.' for n in net))}",
+                value,
+            )
+        else:
+            yield name, value
 
 
 @pytest.fixture(scope="module")
@@ -100,22 +118,11 @@ def test_readers_divide_the_nodules_into_three_sets(num_classes):
     assert names == KINDS
 
 
-class Fixed(torch.nn.Module):
-    """Stands for a view: says for every nodule what it was given."""
-
-    def __init__(self, seen: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.seen = seen
-
-    def forward(self, plane: Tensor) -> dict[str, Tensor]:
-        return self.seen
-
-
 def test_losses_are_means_over_each_networks_own_set_and_sums_over_the_views():
     """Odds of 2:1:1 for the first class, seen alike by all networks and views; labels are 0, 1, 2, 0, 1, 2."""
     logits = torch.tensor([[math.log(2), 0.0, 0.0]]).expand(6, 3)
     method = built()
-    method.views = torch.nn.ModuleList(Fixed({"prd": logits, "cf": logits, "lr": logits}) for _ in range(3))
+    method.seen = lambda planes: [{"prd": logits, "cf": logits, "lr": logits}] * 3
     terms = method.loss(mixed())
     assert terms["prd"].item() == pytest.approx(3 * (math.log(2) + 2 * math.log(4)) / 3, abs=1e-5)  # nodules 0, 1, 5
     assert terms["cf"].item() == pytest.approx(3 * math.log(4 / 3), abs=1e-5)  # nodule 2 excludes 2; 3 excludes none
@@ -130,16 +137,18 @@ def test_a_set_without_a_member_adds_zero_and_passes_no_gradient(num_classes):
     assert terms["cf"].item() == terms["lr"].item() == 0.0 < terms["prd"].item()
     sum(terms.values()).backward()
     assert all(p.grad.isfinite().all() for p in method.parameters())
-    assert not any(p.grad.any() for name, p in method.named_parameters() if "counterfactual" in name)
+    reached = {name for name, p in by_network(method, [p.grad for p in method.parameters()]) if p.any()}
+    assert reached == {"encoder of prd", "classifier of prd"}
 
 
 @pytest.mark.parametrize("term", NETS)
 def test_each_network_learns_on_its_own_set_alone(method, term):
-    names = [name for name, _ in method.named_parameters()]
     loss = method.loss(mixed())[term]
     grads = torch.autograd.grad(loss, list(method.parameters()), allow_unused=True)
-    reached = {name.split(".")[2] for name, grad in zip(names, grads, strict=True) if grad is not None and grad.any()}
-    assert reached == set(NETS[term].split())
+    reached = {name for name, grad in by_network(method, grads) if grad is not None and grad.any()}
+    assert reached == {f"encoder of {term}", f"classifier of {term}"} | (
+        {f"attention of {term}"} - {"attention of prd"}
+    )
 
 
 def test_labels_count_where_readers_do_not_contradict_each_other(method):
@@ -156,13 +165,14 @@ def test_labels_count_where_readers_do_not_contradict_each_other(method):
 
 
 def test_prd_net_reads_more_where_lr_net_looks_and_less_where_cf_net_does():
-    view, plane = built().eval().views[0], vision_batch().images[:, :1]
+    method, planes = built().eval(), central_planes(vision_batch().images)
+    view = method.views[1]
     with torch.no_grad():
-        raw = view.encoder(plane)
+        raw = method.networks(planes.repeat_interleave(3, dim=1))[:, 3]  # of the second view
         for net, bias in ((view.low_reliable, math.log(3)), (view.counterfactual, math.log(4))):
             net.attention.weight.zero_()
             net.attention.bias.fill_(bias)  # attention of 3/4 and 4/5 everywhere
-        torch.testing.assert_close(view(plane)["maps"], raw * 1.75 * 0.2)
+        torch.testing.assert_close(method.seen(planes)[1]["maps"], raw * 1.75 * 0.2)
 
 
 @pytest.mark.parametrize("kind", [MultiViewDivideAndRule, MultiViewWithText])
@@ -173,6 +183,9 @@ def test_with_tied_weights_the_order_of_the_views_is_of_no_account(kind):
         untied = [method.proba_of(planes[:, order]) for order in ([0, 1, 2], [2, 0, 1])]
         for view in method.views[1:]:
             view.load_state_dict(method.views[0].state_dict())
+        for part in method.networks.state_dict().values():
+            if part.ndim:
+                part.copy_(part.chunk(3)[0].repeat(3, *[1] * (part.ndim - 1)))
         tied = [method.proba_of(planes[:, order]) for order in ([0, 1, 2], [2, 0, 1])]
     torch.testing.assert_close(*tied)
     assert not torch.allclose(*untied, atol=1e-4)
@@ -200,13 +213,10 @@ def test_texts_teach_prd_net_on_its_own_set_alone(with_text):
         moved = with_text.loss(replace(batch, attributes=ratings))
     assert {name for name in before if not torch.equal(before[name], moved[name])} == {"ia", "ca"}
     loss = sum(with_text.loss(batch)[name] for name in ("ic", "ia", "ca"))
-    names = [name for name, _ in with_text.named_parameters()]
     grads = torch.autograd.grad(loss, list(with_text.parameters()), allow_unused=True)
-    reached = {name for name, grad in zip(names, grads, strict=True) if grad is not None and grad.any()}
-    assert not [name for name in reached if "counterfactual" in name or "low_reliable" in name or "classifier" in name]
-    assert {"logit_scale", "prompts.context"} <= reached and {f"views.{v}.encoder" for v in range(3)} <= {
-        name[:15] for name in reached
-    }
+    reached = {name for name, grad in by_network(with_text, grads) if grad is not None and grad.any()}
+    assert {name for name in reached if " of " in name} == {"encoder of prd"}
+    assert {"logit_scale", "prompts.context"} <= reached
 
 
 def test_alpha_and_beta_weigh_their_terms():
@@ -232,3 +242,22 @@ def test_alpha_and_beta_weigh_their_terms():
 def test_a_task_that_it_cannot_do_is_refused_with_a_reason(kind, changes, sentence):
     with pytest.raises(Unsupported, match=sentence):
         kind(vision_task(**changes))
+
+
+def test_each_network_looks_at_its_own_views_plane_and_at_no_other(method):
+    planes = central_planes(vision_batch(slices=6).images)
+    before = method.seen(planes)
+    for changed in range(3):
+        other = planes.clone()
+        other[:, changed] = torch.rand(other[:, changed].shape, generator=torch.Generator().manual_seed(1))
+        for number, (one, two) in enumerate(zip(before, method.seen(other), strict=True)):
+            assert all(torch.allclose(one[name], two[name], atol=1e-6) == (number != changed) for name in one)
+
+
+def test_at_full_width_there_are_nine_encoders_of_the_shared_ones_width_and_by_default_narrower_ones():
+    wide, narrow = built(MultiViewAtFullWidth), built()
+    assert (wide.networks.count, wide.networks.width) == (9, 64) and (narrow.networks.count, narrow.networks.width) == (
+        9,
+        16,
+    )
+    assert issubclass(MultiViewAtFullWidth, MultiViewDivideAndRule) and wide.title == "MV-DAR (full width)"

@@ -20,7 +20,7 @@ CONTROLS = [
 ]
 ADDED = [
     *("clip_lung_released", "binomial", "coral", "corn", "sord", "clm", "cdw_ce", "emd", "qwk", "morf"),
-    *("ordinal_clip", "numclip", "coop", "kgcoop", "clip_adapter"),
+    *("ordinal_clip", "numclip", "coop", "kgcoop", "clip_adapter", "mv_dar_wide"),
 ]
 ABLATIONS = ["clip_lung_ic", "clip_lung_ic_ia", "clip_lung_ia_ca", "clip_lung_ic_ca"]
 
