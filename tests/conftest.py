@@ -3,6 +3,8 @@ import re
 import tempfile
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in run_all.py: tensors are tiny, and tests share the cores
+
 import pytest
 import torch
 from hypothesis import settings
