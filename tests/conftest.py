@@ -1,6 +1,9 @@
 import os
+import re
 import tempfile
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in run_all.py: tensors are tiny, and tests share the cores
 
 import pytest
 import torch
@@ -50,8 +53,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reliability", action="store_true", help=larger)
 
 
+# What another process may name otherwise: an address, and packed bytes, which hold the time.
+_NO_NAME = re.compile(r" at 0x|(\\+x[0-9a-f]{2}){2}")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a card, with the reason, where there is none."""
+    """Refuse tests that each process would name otherwise; skip what needs a card, where there is none."""
+    if changing := [item.nodeid for item in items if _NO_NAME.search(item.nodeid)]:
+        raise pytest.UsageError(
+            f"{changing[0]} has an address or bytes in its name ({len(changing)} tests have): each process would name "
+            "it otherwise, and the tests are shared out by name; give parametrize ids"
+        )
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

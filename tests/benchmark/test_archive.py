@@ -48,7 +48,7 @@ def test_a_folder_is_opened_as_it_is(folder):
         assert opened == folder
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", lzma.compress(b"no tar")])
+@pytest.mark.parametrize("content", [b"", b"no archive", lzma.compress(b"no tar")], ids=["empty", "text", "no tar"])
 def test_what_is_no_packed_run_is_a_sentence(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(InputError, match="no packed run, or a damaged one"), archive.opened(tmp_path / "x"):

@@ -121,7 +121,7 @@ def lonely_cluster() -> Iterator[tuple[str, subprocess.Popen, subprocess.Popen]]
         time.sleep(0.1)
     address = json.loads(Path(file).read_text())["address"]
     code = "from distributed.cli.dask_worker import main; main()"
-    options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--death-timeout", "5"]
+    options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--death-timeout", "60"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code, address, *options]
     worker = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
@@ -166,6 +166,7 @@ def test_a_scheduler_that_is_lost_before_the_work_begins_is_no_matter_of_imports
 
 def test_workers_that_are_all_lost_are_said_so_after_some_patience(tmp_path):
     with lonely_cluster() as (address, _, worker):
+        list(execute(double, [1], workers=1, scheduler=Scheduler(address)))  # by now it has come, whatever that took
 
         def kill_once_begun() -> None:
             while not (tmp_path / "begun").exists():
@@ -209,7 +210,9 @@ def unfit_where(job: tuple[str, Path]) -> str:
     if str(worker.name) == name:
         asked.write_text(asked.read_text() + "x" if asked.exists() else "x")
         raise Unfit("the device cuda:0 does not answer (gone)", worker.address, replaceable=False)
-    time.sleep(0.2)
+    end = time.monotonic() + 60
+    while not asked.exists() and time.monotonic() < end:  # so that the other is asked before all is done
+        time.sleep(0.01)
     return str(worker.name)
 
 

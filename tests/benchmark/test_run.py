@@ -171,7 +171,9 @@ def test_a_run_json_that_was_lost_is_made_anew_where_the_fits_are_of_the_same_ru
         Run(run.folder, replace(IDENTITY, folds=10))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"identity": {}, "commands": []}', "\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"identity": {}, "commands": []}', pytest.param("\xff\xfe", id="no UTF-8")]
+)
 def test_a_damaged_run_json_is_refused_by_name(tmp_path, text):
     (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
     for open_it in (Run.open, lambda folder: Run(folder, IDENTITY)):

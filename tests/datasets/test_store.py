@@ -192,7 +192,7 @@ def test_a_missing_file_is_named(tmp_path):
         store.load(tmp_path / "gone.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a cohort", b"PK\x03\x04 nor this"])
+@pytest.mark.parametrize("content", [b"", b"not a cohort", b"PK\x03\x04 nor this"], ids=["empty", "text", "zip"])
 def test_another_kind_of_file_is_refused(tmp_path, content):
     (tmp_path / "other.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"other\.npz.*delete it and run again"):

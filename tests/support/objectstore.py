@@ -318,9 +318,9 @@ def serving(front: Front) -> Iterator[Front]:
     try:
         yield front
     finally:
-        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(5)
+        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(60)
         loop.close()
 
 

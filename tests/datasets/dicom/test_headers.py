@@ -90,7 +90,7 @@ def test_a_slice_without_preamble_is_the_slice_with_one(one, tmp_path, strip):
         (lambda one: one.update({"Modality": "MR"}), (Foreign, "no CT slice: its modality is 'MR'")),
         (lambda one: one.__delattr__("SeriesInstanceUID"), (Refused, "damaged header: no SeriesInstanceUID")),
     ],
-    ids=str,
+    ids=["another class", "no class", "MR", "no series"],
 )
 def test_a_data_set_without_preamble_that_is_no_sound_ct_says_that_it_has_none(one, tmp_path, change, told):
     change(one)
@@ -167,6 +167,18 @@ def test_an_archive_within_an_archive_is_named(one, tmp_path, name):
         ),
         ("mask.nii.gz", gzip.compress(bytes(999)), (Foreign, "gzipped: unpack it with gunzip")),
         ("._1-001.dcm", b"\0\5\x16\7\0\2\0\0Mac OS X", (Foreign, "a side file of macOS, which holds no image")),
+    ],
+    ids=[
+        "a licence",
+        "XML",
+        "JSON",
+        "JSON for a slice",
+        "zeros for a slice",
+        "nothing for a slice",
+        "a web page for a slice",
+        "a web page",
+        "gzipped",
+        "macOS",
     ],
 )
 def test_what_is_no_dicom_says_what_it_is_and_whether_a_slice_is_lost(tmp_path, name, content, told):

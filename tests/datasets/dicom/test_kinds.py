@@ -158,6 +158,7 @@ def test_a_slice_whose_archive_became_something_else_is_no_longer_there(source, 
         ("p.bz2", bz2.compress(b"text"), "packed with bzip2: unpack it with bunzip2"),
         ("p.xz", lzma.compress(b"text"), "packed with xz: unpack it with unxz"),
     ],
+    ids=["empty zip", "empty tar.xz", "a web page", "7z", "RAR", "gzip", "bzip2", "xz"],
 )
 def test_what_is_no_archive_is_told_as_what_it_is(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)

@@ -115,7 +115,7 @@ def test_a_slice_that_changed_since_it_was_found_is_refused(made, tmp_path):
         ("000.dcm", lambda content: content[:200], "damaged header"),
         ("in.tar", lambda content: b"?" * 999, "damaged archive"),
     ],
-    ids=str,
+    ids=["gzipped", "gzipped without a suffix", "empty", "cut", "a damaged archive"],
 )
 def test_a_last_slice_that_cannot_be_read_never_makes_a_shorter_series(made, tmp_path, name, change, reason):
     write(made, tmp_path)

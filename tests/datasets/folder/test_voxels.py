@@ -237,7 +237,11 @@ def test_an_array_of_objects_is_never_unpickled(folder):
 
 
 @pytest.mark.parametrize("name", ["b.npy", "b.nii", "b.nii.gz"])
-@pytest.mark.parametrize("content", [b"", b"noise" * 99, b"\x93NUMPY\x01\x00\xff\xff{", gzip.compress(b"\0" * 400)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"noise" * 99, b"\x93NUMPY\x01\x00\xff\xff{", gzip.compress(b"\0" * 400)],
+    ids=["empty", "noise", "a cut header", "gzipped zeros"],
+)
 def test_a_damaged_file(folder, name, content):
     root = folder({"file": name, "diameter_mm": 5})
     (root / name).write_bytes(content)

@@ -9,7 +9,17 @@ from ct import sphere, write
 from datasets.lidc import series, survey
 from datasets.lidc.ledger import Ledger
 
-DAMAGES = [b"", b"{", b'{"1.2": "ab', b"[]", b'{"1.2": 3}', b'{"1.2": "ab"}', b"\xff\xfe", b"null", b"\0" * 99]
+DAMAGES = {
+    "empty": b"",
+    "a brace": b"{",
+    "cut": b'{"1.2": "ab',
+    "a list": b"[]",
+    "a number": b'{"1.2": 3}',
+    "no hash": b'{"1.2": "ab"}',
+    "no UTF-8": b"\xff\xfe",
+    "null": b"null",
+    "zeros": b"\0" * 99,
+}
 
 
 @pytest.fixture
@@ -22,7 +32,7 @@ def done(tmp_path):
     return made, found, tmp_path / "work" / "ledger" / "1.2.3.json"
 
 
-@pytest.mark.parametrize("content", DAMAGES, ids=str)
+@pytest.mark.parametrize("content", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_ledger_is_a_sentence_and_stays_as_it_is(tmp_path, content):
     path = tmp_path / "1.2.3.json"
     path.write_bytes(content)
