@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,12 +13,13 @@ from benchmark.contracts import FoldData, InputError, Protocol, Row, TextTowerSp
 from benchmark.extras import NOTHING, Asked
 from benchmark.files import stamp
 from benchmark.identity import Identity, fit_key, without_file
-from benchmark.job import Job, make
 from benchmark.means import Means
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
 from benchmark.run import Run
-from benchmark.runner import task_of
+
+if TYPE_CHECKING:
+    from benchmark.job import Job
 
 
 def name_fits(protocols: Sequence[Protocol], rows: Mapping[str, Row], folds: int, seeds: int) -> list[FitSpec]:
@@ -161,6 +163,8 @@ class Experiment:
         now(0, len(missing), "starting")
         if not missing:
             return
+        from benchmark.job import make  # here: with torch, which a finished run need not wait for
+
         for done, (spec, status) in enumerate(make(list(self._jobs(missing)), self.run.folder, means), start=1):
             now(done, len(missing), f"{spec.method} {spec.label_set} fold {spec.fold}: {status}")
 
@@ -170,6 +174,10 @@ class Experiment:
         Raises:
             InputError: A method refuses its hyperparameters.
         """
+        if not self.identity.settings:
+            return
+        from benchmark.runner import task_of  # here, as above
+
         for key in dict.fromkeys(name.partition(".")[0] for name in self.identity.settings):
             for data in {spec.label_set: self.data[spec.label_set, spec.fold] for spec in self.specs}.values():
                 try:
@@ -188,7 +196,9 @@ class Experiment:
             told.append(f"set aside {what}: {reason}; kept in {kept[0].parent}, made anew now")
         return told
 
-    def _jobs(self, specs: Sequence[FitSpec]) -> Iterator[Job]:
+    def _jobs(self, specs: Sequence[FitSpec]) -> "Iterator[Job]":
+        from benchmark.job import Job
+
         extras = self.asked.extras(self.specs, self.rows, self.preset)
         preset = replace(self.preset, text_tower=replace(self.preset.text_tower, weights=hash_of(self.text_weights)))
         for spec in specs:

@@ -107,9 +107,8 @@ PROBABILITIES = Asked(limit=0)
 
 def bytes_of(specs: Sequence[FitSpec], rows: Mapping[str, Row], encoder: EncoderSpec) -> int:
     """Return about how much the weights of fits take: their image encoders, beside which all else is small."""
-    of_one = encoder_bytes(encoder)
-    methods = [rows[spec.method].method for spec in specs]
-    return sum(method.encoders * of_one for method in methods if method is not None)
+    encoders = {key: row.traits.encoders for key, row in rows.items()}
+    return encoder_bytes(encoder) * sum(encoders[spec.method] for spec in specs)
 
 
 def encoder_bytes(spec: EncoderSpec) -> int:

@@ -7,7 +7,6 @@ changed comment or docstring does not.
 
 import ast
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,6 +19,7 @@ from jaxtyping import Int
 from msgspec import Meta
 
 from benchmark.contracts import Cohort, EncoderSpec, InputError, Json, Row, Setting, TextTowerSpec
+from benchmark.contracts.traits import file_of
 from benchmark.files import code_hash, sha256
 from benchmark.plugins import PREFIX
 from benchmark.recipe import Preset, Recipe
@@ -27,7 +27,7 @@ from benchmark.recipe import Preset, Recipe
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = (
     *("batches.py", "voxels.py", "trainer.py", "average.py", "step.py", "graphs.py", "state.py", "checkpoint.py"),
-    *("contracts/methods.py", "contracts/tasks.py"),
+    *("contracts/training.py", "contracts/rows.py", "contracts/traits.py", "contracts/tasks.py"),
 )
 ALWAYS = ("runner.py", "memory.py", "contracts/folds.py")
 SPLIT = "ignores patients "
@@ -175,8 +175,8 @@ def _name(value: object) -> str:
 
 def code_of(row: Row) -> str:
     """Return the hash of the code that makes a row's results: its own files, the runner's, a method's trainer's."""
-    own = sources(Path(sys.modules[row.make.__module__].__file__ or ""))
-    names = (*ALWAYS, *(TRAINING if row.method else ()))
+    own = sources(file_of(row.module))
+    names = (*ALWAYS, *(() if row.reference else TRAINING))
     return code_hash(sorted({*own, *(ROOT / "benchmark" / name for name in names)}))
 
 

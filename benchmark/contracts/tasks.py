@@ -1,11 +1,7 @@
-"""What a method is told, and what it is trained on."""
+"""What a method is told of its surroundings."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
-
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, device
 
 Json: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None  # no recursion: msgspec reads it
 
@@ -146,41 +142,3 @@ class Task:
             raise ValueError(f"a task needs at least two classes, not {self.num_classes}")
         if len(self.class_names) != self.num_classes:
             raise ValueError(f"{self.num_classes} classes but {len(self.class_names)} class names")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Training material on one device.
-
-    Attributes:
-        images: Intensities in [0, 1], axes (batch, slice, row, column).
-        labels: Class indices 0..K-1.
-        attributes: Mean ratings over the nodule's readers, raw scales, in the order of `Task.attribute_names`.
-        trusted: Which of the attributes can be relied on (some of LIDC's were rated on inconsistent scales).
-        malignancy: Each reader's malignancy score, NaN where a nodule has fewer readers or none is known.
-        diameter_mm: Equivalent diameter by the readers' outlines, NaN where unknown.
-    """
-
-    images: Float[Tensor, "batch slices rows columns"]
-    labels: Int[Tensor, " batch"]
-    attributes: Float[Tensor, "batch attributes"]
-    trusted: Bool[Tensor, "batch attributes"]
-    malignancy: Float[Tensor, "batch readers"]
-    diameter_mm: Float[Tensor, " batch"]
-
-    @property
-    def home(self) -> device:
-        """Where row numbers are looked up."""
-        return self.labels.device
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, rows: slice | Int[Tensor, " rows"]) -> "Batch":
-        """Return some of the rows."""
-        return Batch(*(tensor[rows] for tensor in vars(self).values()))
-
-    def split(self, size: int) -> Iterator["Batch"]:
-        """Yield consecutive batches of at most `size` rows."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
