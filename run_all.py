@@ -20,7 +20,8 @@ from benchmark import ahead, choose, commandline, console, origin, places, plugi
 from benchmark.commands.prepare import prepare
 from benchmark.completion import Order, complete
 from benchmark.contracts import TextTowerSpec, TextWeights
-from benchmark.experiment import Experiment, done_fits, name_fits
+from benchmark.done import done_fits
+from benchmark.experiment import Experiment, name_fits
 from benchmark.extras import PROBABILITIES, Asked
 from benchmark.habits import FOLDER
 from benchmark.identity import identity_of

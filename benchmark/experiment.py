@@ -7,12 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from benchmark.contracts import FoldData, InputError, Protocol, Row, TextTowerSpec, TextWeights, Unsupported
 from benchmark.extras import NOTHING, Asked
 from benchmark.files import stamp
-from benchmark.identity import Identity, fit_key, without_file
+from benchmark.identity import Identity, fit_key
 from benchmark.means import Means
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
@@ -214,39 +212,6 @@ class Experiment:
 def hash_of(weights: TextWeights | None) -> str:
     """Return the hash of a text tower's weights; empty where no file gave them."""
     return weights.sha256 if weights else ""
-
-
-def done_fits(
-    folder: Path, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset, asked: Mapping[str, object]
-) -> set[FitSpec]:
-    """Return the fits whose results a folder holds, as far as can be told without the cohort; nothing is changed.
-
-    Args:
-        folder: Of the run.
-        specs: Which fits.
-        rows: What they are made of.
-        preset: How they would be made.
-        asked: What else the run's identity must be: source, label rule, preset's name, settings.
-
-    Raises:
-        InputError: The folder holds another run.
-    """
-    if not (folder / "run.json").exists():
-        return set()
-    stored = Run.open(folder).identity
-    parts = {"recipe": preset.recipe, "encoder": preset.encoder, "folds": preset.folds}
-    tower = without_file(preset.text_tower)
-    run = Run(folder, msgspec.convert(vars(stored) | parts | {"text_tower": tower} | dict(asked), Identity))
-    keys = {key: fit_key(run.identity, row, weights=hash_of(run.text_weights())) for key, row in rows.items()}
-    done = set()
-    for spec in specs:
-        try:
-            record = run.read(spec, keys[spec.method])
-        except Unusable:
-            continue
-        if record is not None and record.status != "failed":
-            done.add(spec)
-    return done
 
 
 def by_reason(unusable: Mapping[FitSpec, str]) -> dict[str, list[FitSpec]]:

@@ -7,6 +7,7 @@ changed comment or docstring does not.
 
 import ast
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,7 +20,6 @@ from jaxtyping import Int
 from msgspec import Meta
 
 from benchmark.contracts import Cohort, EncoderSpec, InputError, Json, Row, Setting, TextTowerSpec
-from benchmark.contracts.traits import file_of
 from benchmark.files import code_hash, sha256
 from benchmark.plugins import PREFIX
 from benchmark.recipe import Preset, Recipe
@@ -175,7 +175,8 @@ def _name(value: object) -> str:
 
 def code_of(row: Row) -> str:
     """Return the hash of the code that makes a row's results: its own files, the runner's, a method's trainer's."""
-    own = sources(file_of(row.module))
+    beneath = ROOT.joinpath(*row.module.split(".")).with_suffix(".py")  # else a plugin's, which is imported
+    own = sources(beneath if beneath.is_file() else Path(sys.modules[row.module].__file__ or ""))
     names = (*ALWAYS, *(() if row.reference else TRAINING))
     return code_hash(sorted({*own, *(ROOT / "benchmark" / name for name in names)}))
 

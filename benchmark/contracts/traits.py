@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+import msgspec
 
 Decoder = Literal["argmax", "median"]
 
@@ -49,7 +51,7 @@ def of_class(method: type[object]) -> Traits:
     """Return the traits of a class that is imported."""
     parameters = list(inspect.signature(method).parameters.values())[1:]  # the first is the task
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    said: dict[str, Any] = {name: getattr(method, name) for name in _ATTRIBUTES if hasattr(method, name)}
+    said = {name: getattr(method, name) for name in _ATTRIBUTES if hasattr(method, name)}
     return Traits(doc=inspect.cleandoc(method.__doc__ or ""), defaults=defaults, **said)
 
 
@@ -65,12 +67,13 @@ def of_source(source: str) -> Traits:
     """
     module, _, name = source.rpartition(".")
     classes = list(_lineage(module, name))
-    said: dict[str, Any] = {}
+    said = dict[str, object]()
     for home, node in reversed(classes):
         for statement in node.body:
             if (pair := _assigned(statement)) is not None and pair[0] in _ATTRIBUTES:
                 said[pair[0]] = _value(home, pair[1])
-    return Traits(doc=ast.get_docstring(classes[0][1]) or "", defaults=_defaults(classes), **said)
+    about = {"doc": ast.get_docstring(classes[0][1]) or "", "defaults": _defaults(classes)}
+    return msgspec.convert(said | about, Traits)
 
 
 def file_of(module: str) -> Path:
