@@ -111,7 +111,7 @@ def choose_device(name: str) -> str:
         InputError: The name is unknown or the device is not there.
     """
     there = ["cpu"]
-    if torchbuild.may_have_cards():
+    if name != "cpu" and torchbuild.may_have_cards():
         import torch  # here: it takes seconds that a plan or a finished run need not wait for
 
         if torch.cuda.is_available():

@@ -56,7 +56,7 @@ def _variant(key: str, method: str, what: str, **hyperparameters: Setting) -> Ro
 
 
 def _clip_lung(*losses: str) -> Row:
-    """Return the row of CLIP-Lung with these losses alone: a row of the paper's Table 3, whose last has them all."""
+    """Return the row of CLIP-Lung with some of its losses: a row of the paper's Table 3."""
     ticked = " + ".join(losses).upper()
     key, title = "_".join(("clip_lung", *losses)), f"{_title(CLIP_LUNG)} ({ticked})"
     return Row(key, title, "ablation", _source(CLIP_LUNG), {"losses": losses}, losses=ticked)
