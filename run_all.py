@@ -20,7 +20,8 @@ from benchmark import ahead, choose, commandline, console, origin, places, plugi
 from benchmark.commands.prepare import prepare
 from benchmark.completion import Order, complete
 from benchmark.contracts import TextTowerSpec, TextWeights
-from benchmark.experiment import Experiment, done_fits, name_fits
+from benchmark.done import done_fits
+from benchmark.experiment import Experiment, name_fits
 from benchmark.extras import PROBABILITIES, Asked
 from benchmark.habits import FOLDER
 from benchmark.identity import identity_of
@@ -29,7 +30,6 @@ from benchmark.report.habits import sentences
 from benchmark.timings import Timings
 from datasets import folds, protocols, store
 from methods._describe import TOWERS, describe
-from methods._tower import load_text_tower
 
 
 def run(args: argparse.Namespace, command: str) -> int:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         more = [leave.plan(specs, rows, preset), fetched]
         console.print_plan(out, specs, done, rows, str(by), times, more, preset.nodules)
         return 0
-    looks = (ahead.look(place, rows.values(), preset.text_tower, load_text_tower, by) for place in folders)
+    looks = (ahead.look(place, rows.values(), preset.text_tower, load_tower, by) for place in folders)
     console.print_warnings(err, list(dict.fromkeys(chain.from_iterable(looks))))
     file = args.cohort.resolve() if args.cohort else prepare(args, preset, max(1, by.workers), err)
     nodules = store.open_once(file)
@@ -98,6 +98,8 @@ def run(args: argparse.Namespace, command: str) -> int:
 
 def load_tower(spec: TextTowerSpec) -> TextWeights | None:
     """Load a text tower, for the weights that a run notes."""
+    from methods._tower import load_text_tower  # here: with torch, which a finished run need not wait for
+
     return load_text_tower(spec).weights
 
 

@@ -3,8 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-import torch
-
+from benchmark import torchbuild
 from benchmark.contracts import Collection, InputError, Protocol, Row
 from benchmark.recipe import PRESETS
 
@@ -112,10 +111,13 @@ def choose_device(name: str) -> str:
         InputError: The name is unknown or the device is not there.
     """
     there = ["cpu"]
-    if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        there.append("mps")
+    if name != "cpu" and torchbuild.may_have_cards():
+        import torch  # here: it takes seconds that a plan or a finished run need not wait for
+
+        if torch.cuda.is_available():
+            there += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        if torch.backends.mps.is_available():
+            there.append("mps")
     if name == "auto":
         return "cuda" if "cuda" in there else "cpu"
     if name not in there and name.split(":")[0] in ("cuda", "mps"):
@@ -128,6 +130,8 @@ def choose_workers(number: int | None, device: str) -> int:
     if number is not None:
         return number
     if device == "cuda":
+        import torch  # which `choose_device` has imported
+
         return torch.cuda.device_count()
     if device != "cpu":
         return 1

@@ -11,22 +11,8 @@ from collections.abc import Callable
 import torch
 
 from benchmark.contracts import InputError
+from benchmark.dispatch import Unfit
 from benchmark.memory import ran_out
-
-
-class Unfit(Exception):
-    """This worker cannot do this job nor any other; another may. Says why.
-
-    Attributes:
-        reason: Why.
-        worker: Its address.
-        replaceable: Whether another process in its place may do better.
-    """
-
-    def __init__(self, reason: str, worker: str, replaceable: bool) -> None:
-        super().__init__(reason, worker, replaceable)  # all arguments, so that it can travel
-        self.reason, self.worker, self.replaceable = reason, worker, replaceable
-
 
 _ANSWERED: set[str] = set()  # devices that this process has worked on
 

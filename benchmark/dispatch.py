@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from benchmark.claims import Taken
 from benchmark.contracts import InputError
-from benchmark.devices import Unfit
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -23,6 +22,20 @@ HANGS_ALLOWED = 3
 AGAIN_S = 1.0  # until a job that another command does is asked for again
 _LOOK_S = 5.0  # between two looks at whether there are workers, and whether one hangs
 _KILL_S = 30.0  # for a worker to be replaced
+
+
+class Unfit(Exception):
+    """This worker cannot do this job nor any other; another may. Says why.
+
+    Attributes:
+        reason: Why.
+        worker: Its address.
+        replaceable: Whether another process in its place may do better.
+    """
+
+    def __init__(self, reason: str, worker: str, replaceable: bool) -> None:
+        super().__init__(reason, worker, replaceable)  # all arguments, so that it can travel
+        self.reason, self.worker, self.replaceable = reason, worker, replaceable
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from benchmark.contracts import FoldData, InputError, Protocol, Row, TextTowerSpec, TextWeights, Unsupported
 from benchmark.extras import NOTHING, Asked
 from benchmark.files import stamp
-from benchmark.identity import Identity, fit_key, without_file
-from benchmark.job import Job, make
+from benchmark.identity import Identity, fit_key
 from benchmark.means import Means
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
 from benchmark.run import Run
-from benchmark.runner import task_of
+
+if TYPE_CHECKING:
+    from benchmark.job import Job
 
 
 def name_fits(protocols: Sequence[Protocol], rows: Mapping[str, Row], folds: int, seeds: int) -> list[FitSpec]:
@@ -161,6 +161,8 @@ class Experiment:
         now(0, len(missing), "starting")
         if not missing:
             return
+        from benchmark.job import make  # here: with torch, which a finished run need not wait for
+
         for done, (spec, status) in enumerate(make(list(self._jobs(missing)), self.run.folder, means), start=1):
             now(done, len(missing), f"{spec.method} {spec.label_set} fold {spec.fold}: {status}")
 
@@ -170,6 +172,10 @@ class Experiment:
         Raises:
             InputError: A method refuses its hyperparameters.
         """
+        if not self.identity.settings:
+            return
+        from benchmark.runner import task_of  # here, as above
+
         for key in dict.fromkeys(name.partition(".")[0] for name in self.identity.settings):
             for data in {spec.label_set: self.data[spec.label_set, spec.fold] for spec in self.specs}.values():
                 try:
@@ -188,7 +194,9 @@ class Experiment:
             told.append(f"set aside {what}: {reason}; kept in {kept[0].parent}, made anew now")
         return told
 
-    def _jobs(self, specs: Sequence[FitSpec]) -> Iterator[Job]:
+    def _jobs(self, specs: Sequence[FitSpec]) -> "Iterator[Job]":
+        from benchmark.job import Job
+
         extras = self.asked.extras(self.specs, self.rows, self.preset)
         preset = replace(self.preset, text_tower=replace(self.preset.text_tower, weights=hash_of(self.text_weights)))
         for spec in specs:
@@ -204,39 +212,6 @@ class Experiment:
 def hash_of(weights: TextWeights | None) -> str:
     """Return the hash of a text tower's weights; empty where no file gave them."""
     return weights.sha256 if weights else ""
-
-
-def done_fits(
-    folder: Path, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset, asked: Mapping[str, object]
-) -> set[FitSpec]:
-    """Return the fits whose results a folder holds, as far as can be told without the cohort; nothing is changed.
-
-    Args:
-        folder: Of the run.
-        specs: Which fits.
-        rows: What they are made of.
-        preset: How they would be made.
-        asked: What else the run's identity must be: source, label rule, preset's name, settings.
-
-    Raises:
-        InputError: The folder holds another run.
-    """
-    if not (folder / "run.json").exists():
-        return set()
-    stored = Run.open(folder).identity
-    parts = {"recipe": preset.recipe, "encoder": preset.encoder, "folds": preset.folds}
-    tower = without_file(preset.text_tower)
-    run = Run(folder, msgspec.convert(vars(stored) | parts | {"text_tower": tower} | dict(asked), Identity))
-    keys = {key: fit_key(run.identity, row, weights=hash_of(run.text_weights())) for key, row in rows.items()}
-    done = set()
-    for spec in specs:
-        try:
-            record = run.read(spec, keys[spec.method])
-        except Unusable:
-            continue
-        if record is not None and record.status != "failed":
-            done.add(spec)
-    return done
 
 
 def by_reason(unusable: Mapping[FitSpec, str]) -> dict[str, list[FitSpec]]:

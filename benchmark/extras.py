@@ -107,9 +107,9 @@ PROBABILITIES = Asked(limit=0)
 
 def bytes_of(specs: Sequence[FitSpec], rows: Mapping[str, Row], encoder: EncoderSpec) -> int:
     """Return about how much the weights of fits take: their image encoders, beside which all else is small."""
+    traits = {key: row.traits for key, row in rows.items()}
     of_one = encoder_bytes(encoder)
-    methods = [rows[spec.method].method for spec in specs]
-    return sum(method.encoders * of_one // method.narrowing**2 for method in methods if method is not None)
+    return sum(of_one * traits[spec.method].encoders // traits[spec.method].narrowing ** 2 for spec in specs)
 
 
 def encoder_bytes(spec: EncoderSpec) -> int:

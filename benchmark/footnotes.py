@@ -42,8 +42,8 @@ def same_models(table: Table) -> list[str]:
     titles = list(dict.fromkeys(s.protocol.title for s in table.sections if len(s.protocol.class_names) == 2))
     models: dict[str, list[str]] = {}
     for line in table.lines if titles else ():
-        if line.row.method and line.row.method.on_two_classes and not line.row.hyperparameters:
-            models.setdefault(line.row.method.on_two_classes, []).append(line.title)
+        if (model := line.row.traits.on_two_classes) and not line.row.hyperparameters:
+            models.setdefault(model, []).append(line.title)
     where = ", ".join(titles)
     return [
         f"On {where}, {', '.join(rows[:-1])} and {rows[-1]} are one model: {model}"

@@ -27,7 +27,7 @@ from benchmark.recipe import Preset, Recipe
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = (
     *("batches.py", "voxels.py", "trainer.py", "average.py", "step.py", "graphs.py", "state.py", "checkpoint.py"),
-    *("contracts/methods.py", "contracts/tasks.py"),
+    *("contracts/training.py", "contracts/rows.py", "contracts/traits.py", "contracts/tasks.py"),
 )
 ALWAYS = ("runner.py", "memory.py", "contracts/folds.py")
 SPLIT = "ignores patients "
@@ -175,8 +175,9 @@ def _name(value: object) -> str:
 
 def code_of(row: Row) -> str:
     """Return the hash of the code that makes a row's results: its own files, the runner's, a method's trainer's."""
-    own = sources(Path(sys.modules[row.make.__module__].__file__ or ""))
-    names = (*ALWAYS, *(TRAINING if row.method else ()))
+    beneath = ROOT.joinpath(*row.module.split(".")).with_suffix(".py")  # else a plugin's, which is imported
+    own = sources(beneath if beneath.is_file() else Path(sys.modules[row.module].__file__ or ""))
+    names = (*ALWAYS, *(() if row.reference else TRAINING))
     return code_hash(sorted({*own, *(ROOT / "benchmark" / name for name in names)}))
 
 

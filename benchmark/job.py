@@ -66,7 +66,7 @@ class Job:
             if (status := self._came_since(run, data)) is not None:
                 return status
             place = torch.device(worker_device(device))
-            setup = Setup(preset, answering(place) if row.method else place, self.key, extras)
+            setup = Setup(preset, place if row.reference else answering(place), self.key, extras)
             return run_fit(run, self.spec, row, data, setup).status
 
     def give_up(self, why: str) -> str:

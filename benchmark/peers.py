@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from benchmark.contracts import InputError
 from benchmark.files import code_hash
 from benchmark.identity import ROOT, commit
@@ -34,6 +32,8 @@ class Version:
 
 def here() -> Version:
     """Return the version of this process."""
+    import torch  # here: nobody else is asked for it where fits are made on this machine
+
     files = [
         file for folder in ("benchmark", "benchmark/contracts", "methods") for file in (ROOT / folder).glob("*.py")
     ]

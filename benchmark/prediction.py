@@ -96,7 +96,7 @@ def usable(run: Run, row: Row, label_set: str) -> list[FitRecord]:
             found.append(record)
     if not found:
         raise InputError(f"{run.folder} has no finished fit of {row.key} on the label set {label_set!r}")
-    if row.method is None or found[0].kind == "reference":
+    if row.reference or found[0].kind == "reference":
         raise InputError(f"{row.key} is a reference, which has no weights to predict with: choose a method")
     if without := [record for record in found if not record.metadata.weights]:
         raise InputError(

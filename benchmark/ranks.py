@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.special import fdtrc
-from scipy.stats import rankdata, studentized_range
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +80,8 @@ def ranks_of(scores: Float[np.ndarray, "blocks methods"]) -> Float[np.ndarray, "
     """
     if np.isnan(scores).any():
         raise ValueError("a method without a score in some block cannot be ranked: leave the block or the method out")
+    from scipy.stats import rankdata  # here: it takes a second that a finished run need not wait for
+
     return np.asarray(rankdata(-scores, axis=1), dtype=float)
 
 
@@ -115,6 +116,8 @@ def critical_difference(methods: int, blocks: float, alpha: float = 0.05) -> flo
     """
     if methods < 2:
         return math.nan
+    from scipy.stats import studentized_range
+
     q = float(studentized_range.isf(alpha, methods, np.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * blocks))
 

@@ -6,6 +6,7 @@ bytes. Whatever was damaged or edited since it was written is noticed when it is
 
 import platform
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -152,7 +153,20 @@ class FitRecord(FitHead):
             raise Unusable(f"damaged ({error})") from error
         if fault := _fault(head, labels, proba):
             raise Unusable(f"damaged ({fault})")
-        return cls(**vars(head), labels=labels, proba=proba)
+        shared = {"nodule_ids": _shared_ids(head.nodule_ids), "labels": _shared_labels(labels.tobytes())}
+        return cls(**vars(head) | shared, proba=proba)
+
+
+@lru_cache(maxsize=64)
+def _shared_ids(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first of equal ones: thousands of fits test the nodules of few folds."""
+    return ids
+
+
+@lru_cache(maxsize=64)
+def _shared_labels(content: bytes) -> Int[np.ndarray, " nodules"]:
+    """Return the same array for the same labels; it cannot be written to."""
+    return np.frombuffer(content, dtype=np.int64)
 
 
 def _fault(

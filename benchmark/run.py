@@ -226,7 +226,7 @@ class Run:
             raise Unusable("made by other code or settings of its row")
         if data not in (None, record.data):
             raise Unusable("made from other nodules or labels")
-        return record
+        return changed(record, identity=self.identity)  # one object for thousands of records
 
     def set_aside(self, spec: FitSpec) -> Path:
         """Move a record that cannot be used out of the way, its weights with it; return where the record is kept."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
-import torch
 from msgspec import Meta
 
+from benchmark import torchbuild
 from benchmark.files import sha256, write_atomically
 from benchmark.forecast import Forecast, duration
 from benchmark.identity import without_file
@@ -46,9 +46,16 @@ class Machine:
 
 def machine(device: str) -> Machine:
     """Return what this machine is, as fits on a device see it."""
-    has_cuda = device.startswith("cuda") and torch.cuda.is_available()  # a cluster's login node may have none
-    name = torch.cuda.get_device_name(device) if has_cuda else device
-    return Machine(name, processor(), 1, str(torch.__version__))
+    return Machine(_name(device), processor(), 1, torchbuild.version())
+
+
+def _name(device: str) -> str:
+    if not (device.startswith("cuda") and torchbuild.may_have_cards()):
+        return device
+    import torch  # here: for the name of a card alone
+
+    has_cuda = torch.cuda.is_available()  # a cluster's login node may have none
+    return torch.cuda.get_device_name(device) if has_cuda else device
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

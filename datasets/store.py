@@ -10,6 +10,7 @@ import io
 import itertools
 import json
 import math
+import mmap
 import struct
 from collections.abc import Iterable
 from functools import lru_cache
@@ -39,9 +40,11 @@ def content_hash(cohort: Cohort) -> str:
     digest = hashlib.sha256()
     for name, value in vars(cohort).items():
         if name in ARRAYS:
-            array = np.ascontiguousarray(value)
-            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            digest.update(array.data)
+            digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+            for start in range(0, len(value), 512):
+                digest.update(np.ascontiguousarray(value[start : start + 512]).data)
+                if isinstance(value.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                    value.base.madvise(mmap.MADV_DONTNEED)  # what was read of a map stays in the system's cache alone
         elif name not in ("content_hash", "provenance"):
             digest.update(json.dumps([name, value]).encode())
     return digest.hexdigest()

@@ -141,7 +141,7 @@ class MultiViewDivideAndRule(Method):
     """Three views, three networks each; the mean of Prd-Net's probabilities predicts."""
 
     title = "MV-DAR (reconstruction)"
-    encoders = VIEWS * NETWORKS
+    encoders = 9
     narrowing = 3
     reads_whole_crop = True
 

@@ -74,7 +74,7 @@ def test_registry_keys_and_titles_are_well_formed():
     rows = methods.ROWS | references.ROWS
     for key, row in rows.items():
         assert key == row.key and key.isascii() and key.isidentifier() and key == key.lower()
-        assert row.title and row.decoder in ("argmax", "median") and row.make.__doc__
+        assert row.title and row.decoder in ("argmax", "median") and row.traits.doc
     assert len({row.title for row in rows.values()}) == len(rows)
 
 

@@ -1,14 +1,21 @@
 """What passes between the rooms: the nouns that `datasets`, `methods` and `benchmark` share.
 
 Data flows one way: collection -> cohort -> fold data -> batch -> fit -> predict -> record -> scores -> tables.
-This package imports nothing else of the project, so each of the three packages may import it.
+This package imports nothing else of the project, so each of the three packages may import it. Batches and methods are
+of torch, which is imported when they are first asked for: plans, tables and reports do without.
 """
+
+from typing import TYPE_CHECKING
 
 from benchmark.contracts.collections import Cohort, Collection, Made, NoduleInfo, Preparation, Provenance, Volumes
 from benchmark.contracts.errors import InputError, Unsupported
 from benchmark.contracts.folds import Columns, Decision, FoldData, Protocol
-from benchmark.contracts.methods import Decoder, Kind, Method, Reference, Row, Setting
-from benchmark.contracts.tasks import Batch, EncoderSpec, Json, Task, TextConfig, TextTowerSpec, TextWeights, central
+from benchmark.contracts.rows import Kind, Reference, Row, Setting
+from benchmark.contracts.tasks import EncoderSpec, Json, Task, TextConfig, TextTowerSpec, TextWeights
+from benchmark.contracts.traits import Decoder, Traits
+
+if TYPE_CHECKING:
+    from benchmark.contracts.training import Batch, Method, central
 
 __all__ = [
     "Batch",
@@ -35,7 +42,17 @@ __all__ = [
     "TextConfig",
     "TextTowerSpec",
     "TextWeights",
+    "Traits",
     "Unsupported",
     "Volumes",
     "central",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in ("Batch", "Method", "central"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from benchmark.contracts import training
+
+    found: object = getattr(training, name)
+    return found

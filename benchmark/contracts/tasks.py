@@ -1,15 +1,8 @@
-"""What a method is told, and what it is trained on."""
+"""What a method is told of its surroundings."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
-from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
-from torch import Tensor, device
-
-Crops = TypeVar("Crops", NDArray[np.int16], Tensor)
 Json: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None  # no recursion: msgspec reads it
 
 
@@ -154,54 +147,3 @@ class Task:
         """Return the task with images of no more slices than its encoder looks at."""
         slices, rows, columns = self.image_shape
         return replace(self, image_shape=(min(slices, self.encoder.slices or slices), rows, columns))
-
-
-def central(crops: Crops, slices: int) -> Crops:
-    """Return the central slices of crops [crops, slices, rows, columns], as a view.
-
-    Where they cannot lie in the middle, it is the one of the two places that begins earlier; crops of no more slices
-    stay whole.
-
-    >>> [central(torch.arange(4).view(1, 4, 1, 1), slices).flatten().tolist() for slices in (1, 2, 3, 8)]
-    [[1], [1, 2], [0, 1, 2], [0, 1, 2, 3]]
-    """
-    first = max(0, crops.shape[1] - slices) // 2
-    return crops[:, first : first + slices]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Training material on one device.
-
-    Attributes:
-        images: Intensities in [0, 1], axes (batch, slice, row, column).
-        labels: Class indices 0..K-1.
-        attributes: Mean ratings over the nodule's readers, raw scales, in the order of `Task.attribute_names`.
-        trusted: Which of the attributes can be relied on (some of LIDC's were rated on inconsistent scales).
-        malignancy: Each reader's malignancy score, NaN where a nodule has fewer readers or none is known.
-        diameter_mm: Equivalent diameter by the readers' outlines, NaN where unknown.
-    """
-
-    images: Float[Tensor, "batch slices rows columns"]
-    labels: Int[Tensor, " batch"]
-    attributes: Float[Tensor, "batch attributes"]
-    trusted: Bool[Tensor, "batch attributes"]
-    malignancy: Float[Tensor, "batch readers"]
-    diameter_mm: Float[Tensor, " batch"]
-
-    @property
-    def home(self) -> device:
-        """Where row numbers are looked up."""
-        return self.labels.device
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, rows: slice | Int[Tensor, " rows"]) -> "Batch":
-        """Return some of the rows."""
-        return Batch(*(tensor[rows] for tensor in vars(self).values()))
-
-    def split(self, size: int) -> Iterator["Batch"]:
-        """Yield consecutive batches of at most `size` rows."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]

@@ -104,7 +104,7 @@ def code_files() -> list[Path]:
 def _made_from(folder: Path, known: Known) -> str:
     """Return a hash of all that decides the page: the run's files, this code, and what the composition root knows."""
     files = [sha256(path.read_bytes()) for path in code_files()]
-    rows = [(row.key, row.title, row.kind, row.losses, row.make.__doc__) for row in known.rows.values()]
+    rows = [(row.key, row.title, row.kind, row.losses, row.traits.doc) for row in known.rows.values()]
     about = rows, dict(known.rules), dict(known.notes), known.papers
     return sha256(repr((sorted(hashes(folder).items()), files, about)))
 

@@ -34,7 +34,7 @@ def chapter(run: Gathered) -> Chapter:
 
 
 def _line(row: Row, is_stranger: bool) -> tuple[Cell, ...]:
-    does = "not known here" if is_stranger else (row.make.__doc__ or "").strip().partition("\n")[0]
+    does = "not known here" if is_stranger else row.traits.doc.partition("\n")[0]
     settings = ", ".join(f"{name} = {value}" for name, value in row.hyperparameters.items()) or "-"
     return tuple(map(Cell, (row.title, KINDS[row.kind], reads(row, is_stranger), does, settings)))
 
@@ -43,6 +43,6 @@ def reads(row: Row, is_stranger: bool = False) -> str:
     """Say what a prediction is made from."""
     if is_stranger:
         return "not known here"
-    if row.method is None:
+    if row.reference:
         return "no image"
     return "the crop and the readers' diameter" if row.reads_diameter else "the crop"

@@ -38,7 +38,7 @@ def varied(lines: Iterable[Line]) -> Iterator[tuple[Line, Line]]:
     """Return each variant with the row of the same method that has the most of its settings and no other."""
     made = list(lines)
     for line in made:
-        alike = [other for other in made if other.row.make is line.row.make and _has_more(line, other)]
+        alike = [other for other in made if other.row.source == line.row.source and _has_more(line, other)]
         if line.row.kind == "variant" and alike:
             yield line, max(alike, key=lambda other: len(other.row.hyperparameters))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import methods
-from benchmark import choose, references
+from benchmark import choose, references, torchbuild
 from benchmark.choose import choose_all, choose_device, choose_rows, choose_workers, join
 from benchmark.contracts import InputError, Row
 from fakes import Linear
@@ -88,6 +88,7 @@ def test_the_listing_names_every_choice_with_what_it_is():
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torchbuild, "may_have_cards", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == "cpu"
     with pytest.raises(InputError, match="the device 'cuda:1' is not on this machine: choose from cpu"):
@@ -97,6 +98,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
 
 
 def test_cuda_is_taken_where_it_is_and_one_card_can_be_named(monkeypatch):
+    monkeypatch.setattr(torchbuild, "may_have_cards", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("auto") == "cuda" and choose_device("cuda:1") == "cuda:1"

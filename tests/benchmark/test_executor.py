@@ -18,8 +18,8 @@ from benchmark.contracts import InputError
 from benchmark.devices import Unfit, answering
 from benchmark.dispatch import Lost
 from benchmark.executor import execute
-from benchmark.experiment import Job
 from benchmark.identity import ROOT
+from benchmark.job import Job
 from benchmark.peers import Version
 from benchmark.scheduler import Scheduler
 

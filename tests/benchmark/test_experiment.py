@@ -12,7 +12,8 @@ import methods
 from benchmark import plugins, references
 from benchmark.contracts import InputError, Provenance, Row, Task, TextTowerSpec, TextWeights
 from benchmark.dispatch import Lost
-from benchmark.experiment import Experiment, by_reason, done_fits, name_fits
+from benchmark.done import done_fits
+from benchmark.experiment import Experiment, by_reason, name_fits
 from benchmark.extras import NO_EXTRAS
 from benchmark.identity import fit_key
 from benchmark.job import Job

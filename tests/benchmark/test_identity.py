@@ -186,7 +186,10 @@ REFERENCE_KEYS = {"majority", "log_diameter", "number_of_readers", "ratings_fore
 
 @pytest.mark.parametrize(
     "name",
-    ["trainer.py", "step.py", "graphs.py", "batches.py", "voxels.py", "contracts/methods.py", "contracts/tasks.py"],
+    [
+        *("trainer.py", "step.py", "graphs.py", "batches.py", "voxels.py"),
+        *("contracts/training.py", "contracts/rows.py", "contracts/traits.py", "contracts/tasks.py"),
+    ],
 )
 def test_changed_training_code_is_another_key_for_every_method(checkout, name):
     assert changed_rows(checkout, f"benchmark/{name}", "\nchanged = 1\n") == methods.ROWS.keys()
@@ -199,7 +202,7 @@ def test_what_hands_fold_data_on_is_in_every_key(checkout, file):
 
 def test_a_changed_loss_is_another_key_for_its_own_rows_alone(checkout):
     assert changed_rows(checkout, "methods/poisson.py", "\nchanged = 1\n") == {
-        key for key, row in methods.ROWS.items() if row.make.__module__ == "methods.poisson"
+        key for key, row in methods.ROWS.items() if row.module == "methods.poisson"
     }
 
 

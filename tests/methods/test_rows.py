@@ -64,6 +64,11 @@ def test_hyperparameters_are_the_methods_own_with_defaults_and_settings_hold_the
     assert all(row.defaults[name] != value for name, value in row.hyperparameters.items())
 
 
+def test_table_3_ticks_for_clip_lung_the_losses_that_it_has_unless_told_otherwise():
+    row = ROWS["clip_lung"]
+    assert row.losses == " + ".join(row.defaults["losses"]).upper() and not row.hyperparameters
+
+
 def test_a_plugin_adds_a_row_below_the_others(rows):
     methods.register("mine", CrossEntropy)
     methods.register("mine_too", Poisson, title="Poisson, sharp", tau=0.3)

@@ -49,7 +49,7 @@ PLANTED = (
     Planted("no augmentation", "benchmark/batches.py", "if not recipe.augment:", "if True:", BATCHES),
     Planted(
         "a misspelt no-weight-decay name passes",
-        "benchmark/contracts/methods.py",
+        "benchmark/contracts/training.py",
         "if unknown := set(self.no_weight_decay) - {name for name, _ in named}:",
         "if unknown := set[str]():",
         ("tests/benchmark/test_contracts.py",),

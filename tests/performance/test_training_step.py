@@ -37,7 +37,7 @@ class Trained:
     def __init__(self, key: str) -> None:
         torch.manual_seed(0)
         task = Task(len(CLASSES), CLASSES, ATTRIBUTES, (32, 32, 32), QUICK.encoder, QUICK.text_tower)
-        self.method: Method = ROWS[key].make(task).train()
+        self.method: Method = ROWS[key].method(task).train()
         self.optimiser = torch.optim.SGD(self.method.param_groups(), lr=1e-3, momentum=0.9, nesterov=True)
 
     def step(self, batch: Batch) -> float:
