@@ -14,13 +14,16 @@ import argparse
 from collections.abc import Sequence
 from itertools import chain
 
+import numpy as np
+from jaxtyping import Int
+
 import datasets
 import methods
 from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, report, screen
-from benchmark.commands.prepare import prepare
+from benchmark.commands.prepare import foresee, prepare
 from benchmark.completion import Order, complete
-from benchmark.contracts import TextTowerSpec, TextWeights
-from benchmark.experiment import Experiment, done_fits, name_fits
+from benchmark.contracts import Cohort, Protocol, TextTowerSpec, TextWeights
+from benchmark.experiment import Experiment, done_fits, name_fits, rows_to_make
 from benchmark.extras import PROBABILITIES, Asked
 from benchmark.habits import FOLDER
 from benchmark.identity import identity_of
@@ -55,23 +58,25 @@ def run(args: argparse.Namespace, command: str) -> int:
     folders = [folder, folder / FOLDER] if args.habits else [folder]
     leave = Asked.of(args)
     leave.extras((), rows, preset)  # what cannot be had is refused before anything is prepared
+    specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
+    asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
+    done = {place: done_fits(place, specs, rows, preset, asked_for) for place in folders}
+    for place in folders:
+        ahead.judge(place, rows.values(), preset.text_tower, load_text_tower, by)
     if args.dry_run:
-        specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
-        asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
-        done = {place: done_fits(place, specs, rows, preset, asked_for) for place in folders}
-        of_source = commandline.source_options(args)
-        fetched = datasets.outlook(args.source, times.work / "cohorts", preset.nodules, **of_source)
+        prepared, fetched = foresee(args, preset)
+        if prepared is not None:
+            cut(store.open_once(prepared), folders, asked, rule, preset.folds)
         more = [leave.plan(specs, rows, preset), fetched]
         console.print_plan(out, specs, done, rows, str(by), times, more, preset.nodules)
         return 0
-    looks = (ahead.look(place, rows.values(), preset.text_tower, load_text_tower, by) for place in folders)
+    todo = {place: rows_to_make(place, specs, done[place], rows, asked is None) for place in folders}
+    looks = (ahead.look(place, todo[place], preset.text_tower, load_text_tower, by) for place in folders)
     console.print_warnings(err, list(dict.fromkeys(chain.from_iterable(looks))))
     file = args.cohort.resolve() if args.cohort else prepare(args, preset, max(1, by.workers), err)
     nodules = store.open_once(file)
     console.print_preparation(err, nodules, file)
-    chosen = protocols.protocols_of(nodules, asked, rule)
-    deals = zip(folders, (folds.assign_cohort, folds.assign_ignoring_patients), strict=False)
-    cuts = {place: deal(nodules, {p.label_set for p in chosen}, rule, preset.folds) for place, deal in deals}
+    chosen, cuts = cut(nodules, folders, asked, rule, preset.folds)
     note = protocols.LABEL_RULES[rule]
     order = Order(command, nodules, chosen, note, known, load_tower, by, times, err)
     made = {}
@@ -94,6 +99,19 @@ def run(args: argparse.Namespace, command: str) -> int:
     console.print_tables(out, own.notes(), made[folder].tables.values(), own.tag())
     console.print_warnings(out, sentences(folder, knows) if args.habits else [])
     return max(console.print_end(out, err, place, of.found) for place, of in made.items())
+
+
+def cut(
+    nodules: Cohort, folders: Sequence[Path], asked: Sequence[str] | None, rule: str, number: int
+) -> tuple[list[Protocol], dict[Path, Int[np.ndarray, " nodules"]]]:
+    """Return how nodules are scored, and the fold of each: of whole patients in the first folder, of none in a second.
+
+    Raises:
+        InputError: They lack a class, or patients for so many folds.
+    """
+    chosen = protocols.protocols_of(nodules, asked, rule)
+    deals = zip(folders, (folds.assign_cohort, folds.assign_ignoring_patients), strict=False)
+    return chosen, {place: deal(nodules, {p.label_set for p in chosen}, rule, number) for place, deal in deals}
 
 
 def load_tower(spec: TextTowerSpec) -> TextWeights | None:

@@ -1,7 +1,7 @@
 """All fits of a run: names them, reads the records that are there, and makes those that are missing."""
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from benchmark.job import Job, make
 from benchmark.means import Means
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
-from benchmark.run import Run
+from benchmark.run import Run, identity_in
+from benchmark.runfile import load
 from benchmark.runner import task_of
 
 
@@ -98,8 +99,8 @@ class Experiment:
         Raises:
             InputError: It cannot be loaded, or the run began with other weights.
         """
-        is_named = not (self.preset.text_tower.path or "hf-hub:").startswith("hf-hub:")
-        if not any(self.rows[key].reads_text for key in (self.rows if is_named else {s.method for s in missing})):
+        named = is_at_hand(self.preset.text_tower)
+        if not any(self.rows[key].reads_text for key in (self.rows if named else {s.method for s in missing})):
             return self
         made = replace(self, loaded=load(self.preset.text_tower))
         made.run.text_weights(made.loaded)
@@ -201,6 +202,11 @@ class Experiment:
             yield Job(self.plugins, spec, self.keys[row.key], packed, stamp(self.run.path(spec)))
 
 
+def is_at_hand(tower: TextTowerSpec) -> bool:
+    """Return whether a text tower was named as a file or folder, and so needs no hub."""
+    return not (tower.path or "hf-hub:").startswith("hf-hub:")
+
+
 def hash_of(weights: TextWeights | None) -> str:
     """Return the hash of a text tower's weights; empty where no file gave them."""
     return weights.sha256 if weights else ""
@@ -221,9 +227,9 @@ def done_fits(
     Raises:
         InputError: The folder holds another run.
     """
-    if not (folder / "run.json").exists():
+    stored = Run.open(folder).identity if (folder / "run.json").exists() else identity_in(folder)
+    if stored is None:
         return set()
-    stored = Run.open(folder).identity
     parts = {"recipe": preset.recipe, "encoder": preset.encoder, "folds": preset.folds}
     tower = without_file(preset.text_tower)
     run = Run(folder, msgspec.convert(vars(stored) | parts | {"text_tower": tower} | dict(asked), Identity))
@@ -237,6 +243,25 @@ def done_fits(
         if record is not None and record.status != "failed":
             done.add(spec)
     return done
+
+
+def rows_to_make(
+    folder: Path, specs: Sequence[FitSpec], done: Collection[FitSpec], rows: Mapping[str, Row], is_all: bool
+) -> list[Row]:
+    """Return the rows that have a fit to be made, as far as can be told without the cohort.
+
+    Args:
+        folder: Of the run.
+        specs: Every fit that is wanted.
+        done: Those that it has.
+        rows: What they are made of.
+        is_all: Whether no dataset was named: a finished run then has all whose classes its nodules have.
+    """
+    file = folder / "run.json"
+    run = load(file) if file.exists() else None
+    there = {protocol.label_set for protocol in run.protocols} if run and run.finished and is_all else None
+    todo = {spec.method for spec in specs if spec not in done and (there is None or spec.label_set in there)}
+    return [row for key, row in rows.items() if key in todo]
 
 
 def by_reason(unusable: Mapping[FitSpec, str]) -> dict[str, list[FitSpec]]:

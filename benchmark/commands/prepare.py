@@ -11,6 +11,7 @@ from benchmark import commandline, places, screen
 from benchmark.progress import progress
 from benchmark.recipe import Preset
 from datasets import cohort, samples
+from datasets.lidc import survey
 
 
 def prepare(args: argparse.Namespace, preset: Preset, workers: int, err: Console) -> Path:
@@ -32,3 +33,22 @@ def prepare(args: argparse.Namespace, preset: Preset, workers: int, err: Console
         collection = datasets.open_any(args.collection, args.source, work, **given)
     with progress(err, f"Preparing the {collection.source} cohort", collection.unit) as advance:
         return cohort.prepare(collection, work, preset.nodules, refuse, workers=workers, progress=advance, tell=tell)
+
+
+def foresee(args: argparse.Namespace, preset: Preset) -> tuple[Path | None, str]:
+    """Return the prepared file if it is there, and a sentence on what preparing would fetch; nothing is written.
+
+    A download is not looked through: that takes minutes, and is kept. Of it is seen only that it is there.
+
+    Raises:
+        InputError: As `prepare`, as far as can be told without voxels.
+    """
+    if args.cohort:
+        return args.cohort.resolve(), ""
+    if args.collection is None and args.source == "dicom":
+        survey.root_of(args.dicom_root)
+        return None, ""
+    refuse = samples.refusal(args.nodules, args.label_rule, args.datasets, preset.folds)
+    work = places.work_folder(args.work) / "cohorts"
+    collection = datasets.open_any(args.collection, args.source, work, **commandline.source_options(args))
+    return cohort.foresee(collection, work, preset.nodules, refuse)
