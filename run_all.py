@@ -20,15 +20,16 @@ from jaxtyping import Int
 import datasets
 import methods
 from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, report, screen
-from benchmark.commands.prepare import foresee, prepare
+from benchmark.commands._prepare import foresee, prepare
 from benchmark.completion import Order, complete
 from benchmark.contracts import Cohort, Protocol, TextTowerSpec, TextWeights
-from benchmark.experiment import Experiment, done_fits, name_fits, rows_to_make
+from benchmark.experiment import Experiment, name_fits
 from benchmark.extras import PROBABILITIES, Asked
 from benchmark.habits import FOLDER
 from benchmark.identity import identity_of
 from benchmark.means import Means
 from benchmark.report.habits import sentences
+from benchmark.standing import done_fits, rows_to_make
 from benchmark.timings import Timings
 from datasets import folds, protocols, store
 from methods._describe import TOWERS, describe

@@ -1,23 +1,20 @@
 """All fits of a run: names them, reads the records that are there, and makes those that are missing."""
 
 import pickle
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
-
 from benchmark.contracts import FoldData, InputError, Protocol, Row, TextTowerSpec, TextWeights, Unsupported
 from benchmark.extras import NOTHING, Asked
 from benchmark.files import stamp
-from benchmark.identity import Identity, fit_key, without_file
+from benchmark.identity import Identity, fit_key
 from benchmark.job import Job, make
 from benchmark.means import Means
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
-from benchmark.run import Run, identity_in
-from benchmark.runfile import load
+from benchmark.run import Run
 from benchmark.runner import task_of
 
 
@@ -210,58 +207,6 @@ def is_at_hand(tower: TextTowerSpec) -> bool:
 def hash_of(weights: TextWeights | None) -> str:
     """Return the hash of a text tower's weights; empty where no file gave them."""
     return weights.sha256 if weights else ""
-
-
-def done_fits(
-    folder: Path, specs: Sequence[FitSpec], rows: Mapping[str, Row], preset: Preset, asked: Mapping[str, object]
-) -> set[FitSpec]:
-    """Return the fits whose results a folder holds, as far as can be told without the cohort; nothing is changed.
-
-    Args:
-        folder: Of the run.
-        specs: Which fits.
-        rows: What they are made of.
-        preset: How they would be made.
-        asked: What else the run's identity must be: source, label rule, preset's name, settings.
-
-    Raises:
-        InputError: The folder holds another run.
-    """
-    stored = Run.open(folder).identity if (folder / "run.json").exists() else identity_in(folder)
-    if stored is None:
-        return set()
-    parts = {"recipe": preset.recipe, "encoder": preset.encoder, "folds": preset.folds}
-    tower = without_file(preset.text_tower)
-    run = Run(folder, msgspec.convert(vars(stored) | parts | {"text_tower": tower} | dict(asked), Identity))
-    keys = {key: fit_key(run.identity, row, weights=hash_of(run.text_weights())) for key, row in rows.items()}
-    done = set()
-    for spec in specs:
-        try:
-            record = run.read(spec, keys[spec.method])
-        except Unusable:
-            continue
-        if record is not None and record.status != "failed":
-            done.add(spec)
-    return done
-
-
-def rows_to_make(
-    folder: Path, specs: Sequence[FitSpec], done: Collection[FitSpec], rows: Mapping[str, Row], is_all: bool
-) -> list[Row]:
-    """Return the rows that have a fit to be made, as far as can be told without the cohort.
-
-    Args:
-        folder: Of the run.
-        specs: Every fit that is wanted.
-        done: Those that it has.
-        rows: What they are made of.
-        is_all: Whether no dataset was named: a finished run then has all whose classes its nodules have.
-    """
-    file = folder / "run.json"
-    run = load(file) if file.exists() else None
-    there = {protocol.label_set for protocol in run.protocols} if run and run.finished and is_all else None
-    todo = {spec.method for spec in specs if spec not in done and (there is None or spec.label_set in there)}
-    return [row for key, row in rows.items() if key in todo]
 
 
 def by_reason(unusable: Mapping[FitSpec, str]) -> dict[str, list[FitSpec]]:

@@ -242,22 +242,6 @@ class Run:
         write_atomically(self._file, content.to_bytes())
 
 
-def identity_in(folder: Path) -> Identity | None:
-    """Return the identity of a first record that can be read, in a folder whose run.json was lost; None without one.
-
-    Raises:
-        InputError: The folder of the fits cannot be read.
-    """
-    for path in sorted((folder / "fits").glob("*/*/fold*-seed*.json")):
-        try:
-            return FitRecord.from_bytes(path.read_bytes()).identity
-        except Unusable:
-            continue
-        except OSError as error:
-            refuse(error)
-    return None
-
-
 def _refuse_unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):  # what is not there was not done
         refuse(error)
