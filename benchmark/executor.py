@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -72,7 +73,8 @@ def execute(
 
         try:
             _probe(client, work.__module__, place, patience_s)
-            yield from Dispatch(client, work, watch, _named(place), patience_s).run(jobs)
+            sure = work if place is None else partial(peers.checked, peers.here(), work)  # for workers that join later
+            yield from Dispatch(client, sure, watch, _named(place), patience_s).run(jobs)
         except (CancelledError, CommClosedError) as error:
             raise _lost(place) from error
         except BaseException:  # a signal, or whoever takes the results takes no more

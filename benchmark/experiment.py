@@ -178,12 +178,17 @@ class Experiment:
                     raise InputError(f"--set {key}: {error}") from error
 
     def set_aside(self, unusable: Mapping[FitSpec, str]) -> list[str]:
-        """Move records that cannot be used out of the way; return what to tell of them, a sentence a reason."""
-        told = []
+        """Move records that cannot be used out of the way; return what to tell of them, a sentence a reason.
+
+        What another command has moved since, or has made anew, is its own to tell of.
+        """
+        still, told = self.read()[1] if unusable else {}, []
         for reason, specs in by_reason(unusable).items():
-            kept = [self.run.set_aside(spec) for spec in specs]
-            what = str(specs[0].path()) if len(specs) == 1 else f"{len(specs)} records, {specs[0].path()} first"
-            told.append(f"set aside {what}: {reason}; kept in {kept[0].parent}, made anew now")
+            kept = {spec: place for spec in specs if spec in still and (place := self.run.set_aside(spec))}
+            if kept:
+                first, place = next(iter(kept.items()))
+                what = str(first.path()) if len(kept) == 1 else f"{len(kept)} records, {first.path()} first"
+                told.append(f"set aside {what}: {reason}; kept in {place.parent}, made anew now")
         return told
 
     def _jobs(self, specs: Sequence[FitSpec]) -> Iterator[Job]:

@@ -80,7 +80,11 @@ def sentences(folder: Path, known: Known) -> list[str]:
 
 def _too_late(run: Gathered, protocol: Protocol) -> Iterator[str]:
     """Say of which methods no epoch can be chosen any more, since their fits were finished without a curve."""
-    there = {(spec.label_set, spec.method) for spec, record in run.found.items() if record.status == "done"}
+    there = {
+        (spec.label_set, spec.method)
+        for spec, record in run.found.items()
+        if record is not None and record.status == "done"
+    }
     made = [line for line in run.lines if line.is_trained and (protocol.label_set, line.row.key) in there]
     choices = _choices(run, protocol)
     if without := [line.title for line in made if line not in choices]:

@@ -305,6 +305,31 @@ def test_workers_of_another_version_are_refused_before_the_first_job_and_both_ar
     assert other.text() == f"code {own.code[:12]} and torch 1.0"
 
 
+def test_a_worker_that_joins_after_the_start_is_checked_before_it_is_given_a_job(monkeypatch):
+    from benchmark import peers
+    from benchmark.devices import Unfit
+
+    own = peers.here()
+    assert peers.checked(own, abs, -3) == 3
+    for late in (Version("f" * 64, "a" * 40, own.torch), Version(own.code, own.commit, "1.0")):
+        monkeypatch.setattr(peers, "here", lambda late=late: late)
+        with pytest.raises(Unfit) as refused:
+            peers.checked(own, lambda _: pytest.fail("it was given a job"), -3)
+        assert own.text() in refused.value.reason and late.text() in refused.value.reason
+        assert not refused.value.replaceable
+
+
+def test_the_last_worker_of_another_version_ends_the_run_and_both_are_named(cluster, monkeypatch):
+    """As one that joins late: whoever was there at the start has been asked then."""
+    from benchmark import peers
+
+    monkeypatch.setattr(peers, "refuse_others", lambda *_: None)
+    other = Version("f" * 64, "", "1.0")
+    monkeypatch.setattr(peers, "here", lambda: other)  # here, and not in the worker's process
+    with pytest.raises(InputError, match=r"the worker tcp.* has code .*this command code f{12} and torch 1\.0: start"):
+        list(execute(abs, [-1], workers=0, scheduler=Scheduler(cluster.scheduler_address)))
+
+
 def test_a_worker_with_another_torch_is_refused(cluster):
     address, asked = cluster.scheduler_address, "import torch; torch.__version__ = '1.0'"
     code = f"{asked}; from distributed.cli.dask_worker import main; main()"

@@ -111,6 +111,31 @@ def test_records_that_cannot_be_used_are_moved_and_told_of_once_a_reason(experim
     assert experiment.read()[1] == {} and experiment.set_aside({}) == []
 
 
+def test_two_commands_that_find_one_damaged_record_set_it_aside_once(experiment, monkeypatch):
+    train(experiment)
+    specs = experiment.specs[:2]
+    for spec in specs:
+        experiment.run.path(spec).write_bytes(b"?")
+    _, found_by_both = experiment.read()
+    seen = experiment.read()
+    (told,) = experiment.set_aside(found_by_both)
+    assert told.startswith("set aside 2 records")
+    assert experiment.set_aside(found_by_both) == []  # the other, a moment later
+    monkeypatch.setattr(Experiment, "read", lambda _: seen)  # and in the same moment: it has just looked
+    assert experiment.set_aside(found_by_both) == []
+    assert len(list((experiment.folder / "aside").iterdir())) == 2
+
+
+def test_a_record_that_another_command_has_made_anew_meanwhile_is_not_set_aside(experiment):
+    train(experiment)
+    spec = experiment.specs[0]
+    whole = experiment.run.path(spec).read_bytes()
+    experiment.run.path(spec).write_bytes(b"?")
+    _, unusable = experiment.read()
+    experiment.run.path(spec).write_bytes(whole)
+    assert experiment.set_aside(unusable) == [] and experiment.run.path(spec).read_bytes() == whole
+
+
 def done(experiment: Experiment, asked: dict | None = None, **changes) -> set[FitSpec]:
     preset = replace(PRESET, **changes)
     return done_fits(experiment.folder, experiment.specs, experiment.rows, preset, asked or {})
