@@ -117,7 +117,7 @@ WRITES = {
     "a dry run with a locked --out": "nothing can be written to {locked}/new (Read-only file system): give another",
     "the finished run again": "nothing can be written to {locked}/run (Read-only file system): give another folder",
     "predict into it": "nothing can be written to {locked}/run (Read-only file system): give another folder with --out",
-    "accept into the checkout": ".toml: cannot be written (Read-only file system); see to it, or give another folder with --results",
+    "accept into the checkout": ".toml: cannot be written (Read-only file system); see to it, or give another",
 }
 
 
