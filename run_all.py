@@ -14,15 +14,12 @@ import argparse
 from collections.abc import Sequence
 from itertools import chain
 
-import numpy as np
-from jaxtyping import Int
-
 import datasets
 import methods
 from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, report, screen
-from benchmark.commands._prepare import foresee, prepare
+from benchmark.commands._prepare import cut, foresee, prepare
 from benchmark.completion import Order, complete
-from benchmark.contracts import Cohort, Protocol, TextTowerSpec, TextWeights
+from benchmark.contracts import TextTowerSpec, TextWeights
 from benchmark.experiment import Experiment, name_fits
 from benchmark.extras import PROBABILITIES, Asked
 from benchmark.habits import FOLDER
@@ -100,19 +97,6 @@ def run(args: argparse.Namespace, command: str) -> int:
     console.print_tables(out, own.notes(), made[folder].tables.values(), own.tag())
     console.print_warnings(out, sentences(folder, knows) if args.habits else [])
     return max(console.print_end(out, err, place, of.found) for place, of in made.items())
-
-
-def cut(
-    nodules: Cohort, folders: Sequence[Path], asked: Sequence[str] | None, rule: str, number: int
-) -> tuple[list[Protocol], dict[Path, Int[np.ndarray, " nodules"]]]:
-    """Return how nodules are scored, and the fold of each: of whole patients in the first folder, of none in a second.
-
-    Raises:
-        InputError: They lack a class, or patients for so many folds.
-    """
-    chosen = protocols.protocols_of(nodules, asked, rule)
-    deals = zip(folders, (folds.assign_cohort, folds.assign_ignoring_patients), strict=False)
-    return chosen, {place: deal(nodules, {p.label_set for p in chosen}, rule, number) for place, deal in deals}
 
 
 def load_tower(spec: TextTowerSpec) -> TextWeights | None:

@@ -1,16 +1,20 @@
-"""The cohort that a command line of run_all.py names, prepared with its progress on the screen."""
+"""The cohort that a command line of run_all.py names: foreseen, prepared with its progress on the screen, and cut."""
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
 from rich.console import Console
 
 import datasets
 from benchmark import commandline, places, screen
+from benchmark.contracts import Cohort, Protocol
 from benchmark.progress import progress
 from benchmark.recipe import Preset
-from datasets import cohort, samples
+from datasets import cohort, folds, protocols, samples
 from datasets.lidc import survey
 
 
@@ -52,3 +56,16 @@ def foresee(args: argparse.Namespace, preset: Preset) -> tuple[Path | None, str]
     work = places.work_folder(args.work) / "cohorts"
     collection = datasets.open_any(args.collection, args.source, work, **commandline.source_options(args))
     return cohort.foresee(collection, work, preset.nodules, refuse)
+
+
+def cut(
+    nodules: Cohort, folders: Sequence[Path], asked: Sequence[str] | None, rule: str, number: int
+) -> tuple[list[Protocol], dict[Path, Int[np.ndarray, " nodules"]]]:
+    """Return how nodules are scored, and the fold of each: of whole patients in the first folder, of none in a second.
+
+    Raises:
+        InputError: They lack a class, or patients for so many folds.
+    """
+    chosen = protocols.protocols_of(nodules, asked, rule)
+    deals = zip(folders, (folds.assign_cohort, folds.assign_ignoring_patients), strict=False)
+    return chosen, {place: deal(nodules, {p.label_set for p in chosen}, rule, number) for place, deal in deals}
