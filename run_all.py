@@ -17,16 +17,16 @@ from itertools import chain
 import datasets
 import methods
 from benchmark import ahead, choose, commandline, console, origin, places, plugins, presets, references, report, screen
-from benchmark.commands.prepare import prepare
+from benchmark.commands._prepare import cut, foresee, prepare
 from benchmark.completion import Order, complete
 from benchmark.contracts import TextTowerSpec, TextWeights
-from benchmark.done import done_fits
 from benchmark.experiment import Experiment, name_fits
 from benchmark.extras import PROBABILITIES, Asked
 from benchmark.habits import FOLDER
 from benchmark.identity import identity_of
 from benchmark.means import Means
 from benchmark.report.habits import sentences
+from benchmark.standing import done_fits, rows_to_make
 from benchmark.timings import Timings
 from datasets import folds, protocols, store
 from methods._describe import TOWERS, describe
@@ -55,23 +55,25 @@ def run(args: argparse.Namespace, command: str) -> int:
     folders = [folder, folder / FOLDER] if args.habits else [folder]
     leave = Asked.of(args)
     leave.extras((), rows, preset)  # what cannot be had is refused before anything is prepared
+    specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
+    asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
+    done = {place: done_fits(place, specs, rows, preset, asked_for) for place in folders}
+    for place in folders:
+        ahead.judge(place, rows.values(), preset.text_tower, load_tower, by)
     if args.dry_run:
-        specs = name_fits([protocols.DATASETS[k] for k in asked or protocols.DATASETS], rows, preset.folds, args.seeds)
-        asked_for = {"source": source, "label_rule": rule, "preset": name, "settings": settings}
-        done = {place: done_fits(place, specs, rows, preset, asked_for) for place in folders}
-        of_source = commandline.source_options(args)
-        fetched = datasets.outlook(args.source, times.work / "cohorts", preset.nodules, **of_source)
+        prepared, fetched = foresee(args, preset)
+        if prepared is not None:
+            cut(store.open_once(prepared), folders, asked, rule, preset.folds)
         more = [leave.plan(specs, rows, preset), fetched]
         console.print_plan(out, specs, done, rows, str(by), times, more, preset.nodules)
         return 0
-    looks = (ahead.look(place, rows.values(), preset.text_tower, load_tower, by) for place in folders)
+    todo = {place: rows_to_make(place, specs, done[place], rows, asked is None) for place in folders}
+    looks = (ahead.look(place, todo[place], preset.text_tower, load_tower, by) for place in folders)
     console.print_warnings(err, list(dict.fromkeys(chain.from_iterable(looks))))
     file = args.cohort.resolve() if args.cohort else prepare(args, preset, max(1, by.workers), err)
     nodules = store.open_once(file)
     console.print_preparation(err, nodules, file)
-    chosen = protocols.protocols_of(nodules, asked, rule)
-    deals = zip(folders, (folds.assign_cohort, folds.assign_ignoring_patients), strict=False)
-    cuts = {place: deal(nodules, {p.label_set for p in chosen}, rule, preset.folds) for place, deal in deals}
+    chosen, cuts = cut(nodules, folders, asked, rule, preset.folds)
     note = protocols.LABEL_RULES[rule]
     order = Order(command, nodules, chosen, note, known, load_tower, by, times, err)
     made = {}

@@ -14,11 +14,12 @@ COMMANDS = sorted(path.stem for path in Path(__file__).with_name("commands").glo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Hand the command line on to its command; return the exit status."""
-    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
 
     def show_or_refuse() -> int:
         if name not in ("-h", "--help"):
-            raise InputError(f"there is no command {name!r}: choose from {', '.join(COMMANDS)}")
+            what = f"there is no command {name!r}" if name else "no command was given"
+            raise InputError(f"{what}: choose from {', '.join(COMMANDS)}")
         out, _ = consoles()
         say(out, f"usage: python -m benchmark COMMAND ...; commands: {', '.join(COMMANDS)}; each takes --help")
         return 0

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -72,7 +73,8 @@ def execute(
 
         try:
             _probe(client, work.__module__, place, patience_s)
-            yield from Dispatch(client, work, watch, _named(place), patience_s).run(jobs)
+            sure = work if place is None else partial(peers.checked, peers.here(), work)  # for workers that join later
+            yield from Dispatch(client, sure, watch, _named(place), patience_s).run(jobs)
         except (CancelledError, CommClosedError) as error:
             raise _lost(place) from error
         except BaseException:  # a signal, or whoever takes the results takes no more
@@ -107,6 +109,16 @@ def _abandon(client: "Client") -> None:
         worker.kill()
 
 
+def judge(scheduler: Scheduler) -> None:
+    """Refuse a scheduler's credentials that cannot be used; nobody is asked.
+
+    Raises:
+        InputError: They cannot, or dask's configuration cannot be read.
+    """
+    _load_dask()
+    scheduler.security()
+
+
 def probe(scheduler: Scheduler, patience_s: float = 60.0) -> None:
     """See that a scheduler answers and has workers that can import the project.
 
@@ -117,6 +129,20 @@ def probe(scheduler: Scheduler, patience_s: float = 60.0) -> None:
         _probe(client, __name__, scheduler, patience_s)
 
 
+def _load_dask() -> None:
+    """Import dask, here and not above, since most commands need none.
+
+    Raises:
+        InputError: Its configuration cannot be read.
+    """
+    try:
+        import distributed  # noqa: F401
+    except Exception as error:  # reading a malformed configuration raises whatever its parser does
+        raise InputError(
+            f"dask does not start ({_first_line(error)}): mend or remove its configuration files; {_ALONE}"
+        ) from error
+
+
 @contextmanager
 def _client(workers: int, place: Place) -> Iterator["Client"]:
     """Give a client of the scheduler at an address, or of Slurm's jobs, or of local processes.
@@ -124,15 +150,12 @@ def _client(workers: int, place: Place) -> Iterator["Client"]:
     Raises:
         InputError: dask's configuration cannot be read, no local cluster can be started, or no scheduler answers.
     """
-    try:
-        import dask
-        import distributed
+    _load_dask()
+    import dask
+    import distributed
 
-        from benchmark import localcluster
-    except Exception as error:  # reading a malformed configuration raises whatever its parser does
-        raise InputError(
-            f"dask does not start ({_first_line(error)}): mend or remove its configuration files; {_ALONE}"
-        ) from error
+    from benchmark import localcluster
+
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS_ALLOWED,
         "distributed.scheduler.worker-saturation": 1.0,  # a job waits at the scheduler, not at a busy worker

@@ -98,8 +98,8 @@ class Experiment:
         Raises:
             InputError: It cannot be loaded, or the run began with other weights.
         """
-        is_named = not (self.preset.text_tower.path or "hf-hub:").startswith("hf-hub:")
-        if not any(self.rows[key].reads_text for key in (self.rows if is_named else {s.method for s in missing})):
+        named = is_at_hand(self.preset.text_tower)
+        if not any(self.rows[key].reads_text for key in (self.rows if named else {s.method for s in missing})):
             return self
         made = replace(self, loaded=load(self.preset.text_tower))
         made.run.text_weights(made.loaded)
@@ -186,12 +186,17 @@ class Experiment:
                     raise InputError(f"--set {key}: {error}") from error
 
     def set_aside(self, unusable: Mapping[FitSpec, str]) -> list[str]:
-        """Move records that cannot be used out of the way; return what to tell of them, a sentence a reason."""
-        told = []
+        """Move records that cannot be used out of the way; return what to tell of them, a sentence a reason.
+
+        What another command has moved since, or has made anew, is its own to tell of.
+        """
+        still, told = self.read()[1] if unusable else {}, []
         for reason, specs in by_reason(unusable).items():
-            kept = [self.run.set_aside(spec) for spec in specs]
-            what = str(specs[0].path()) if len(specs) == 1 else f"{len(specs)} records, {specs[0].path()} first"
-            told.append(f"set aside {what}: {reason}; kept in {kept[0].parent}, made anew now")
+            kept = {spec: place for spec in specs if spec in still and (place := self.run.set_aside(spec))}
+            if kept:
+                first, place = next(iter(kept.items()))
+                what = str(first.path()) if len(kept) == 1 else f"{len(kept)} records, {first.path()} first"
+                told.append(f"set aside {what}: {reason}; kept in {place.parent}, made anew now")
         return told
 
     def _jobs(self, specs: Sequence[FitSpec]) -> "Iterator[Job]":
@@ -207,6 +212,11 @@ class Experiment:
                 where = "define its class at the top level of its file"
                 raise InputError(f"the row {row.key} cannot travel to a worker ({error}): {where}") from error
             yield Job(self.plugins, spec, self.keys[row.key], packed, stamp(self.run.path(spec)))
+
+
+def is_at_hand(tower: TextTowerSpec) -> bool:
+    """Return whether a text tower was named as a file or folder, and so needs no hub."""
+    return not (tower.path or "hf-hub:").startswith("hf-hub:")
 
 
 def hash_of(weights: TextWeights | None) -> str:

@@ -35,6 +35,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+    except OSError as error:
+        if error.filename == str(beside):
+            error.filename = str(path)  # the name that somebody asked for
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

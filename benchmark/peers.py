@@ -1,13 +1,18 @@
 """Whether the workers of somebody's scheduler have the code and the torch of this command."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
 
+from benchmark import devices
 from benchmark.contracts import InputError
 from benchmark.files import code_hash
 from benchmark.identity import ROOT, commit
 
 _DIGITS = 12
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,9 @@ class Version:
         return f"code {self.code[:_DIGITS]}{of} and torch {self.torch}"
 
 
+@cache
 def here() -> Version:
-    """Return the version of this process."""
+    """Return the version of this process: of the code as it was when this was first asked."""
     import torch  # here: nobody else is asked for it where fits are made on this machine
 
     files = [
@@ -50,10 +56,27 @@ def refuse_others(workers: Mapping[str, Version], where: str) -> None:
     Raises:
         InputError: One has another; says both.
     """
-    own = here()
     for address, version in workers.items():
-        if (version.code, version.torch) != (own.code, own.torch):
-            raise InputError(
-                f"the worker {address} of {where} has {version.text()}, this command {own.text()}: start workers from "
-                "this checkout, in this environment"
-            )
+        if refusal := _refusal(here(), version, f"the worker {address} of {where}"):
+            raise InputError(refusal)
+
+
+def checked(own: Version, work: Callable[[Job], Result], job: Job) -> Result:
+    """Do a job in a worker that has the version of the command, also where it joined after the work had begun.
+
+    Raises:
+        Unfit: It has another; says both.
+    """
+    if refusal := _refusal(own, here(), f"the worker {devices.here()}"):
+        raise devices.Unfit(refusal, devices.here(), replaceable=False)
+    return work(job)
+
+
+def _refusal(own: Version, version: Version, worker: str) -> str:
+    """Say that a worker's version is not the command's; nothing where it is."""
+    if (version.code, version.torch) == (own.code, own.torch):
+        return ""
+    return (
+        f"{worker} has {version.text()}, this command {own.text()}: start workers from this checkout, in this "
+        "environment"
+    )

@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import platformdirs
 
 from benchmark.contracts import InputError
-from benchmark.files import write_atomically
 from benchmark.identity import ROOT
 
 VARIABLE = "LUNG_NODULE_BENCHMARK_WORK"
@@ -43,20 +43,22 @@ def expanded(text: str) -> Path:
         raise InputError(f"the path {text!r} begins with the home of a user who is not known here") from error
 
 
-def writable(folder: Path) -> Path:
+def writable(folder: Path, instead: str = f"--work, or in the environment variable {VARIABLE}") -> Path:
     """Return a folder that can be written to, or made: tried by a file, in it or in the nearest folder above it.
+
+    The file has no name where the system can make such, so that not even a folder's time of change tells of it.
+
+    Args:
+        folder: That, or what is to be made.
+        instead: How another one is given.
 
     Raises:
         InputError: It cannot be written to; said before any work is done, not after.
     """
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    trial = there / f".trial-{os.getpid()}"
     try:
-        write_atomically(trial, "")
-        trial.unlink(missing_ok=True)  # another container's process may have the same number
+        with TemporaryFile(dir=next(place for place in (folder, *folder.absolute().parents) if place.exists())):
+            return folder
     except OSError as error:
         raise InputError(
-            f"nothing can be written to {folder} ({error.strerror}): give another folder with --work, or in the "
-            f"environment variable {VARIABLE}; --out names a run's own folder"
+            f"nothing can be written to {folder} ({error.strerror}): give another folder with {instead}"
         ) from error
-    return folder

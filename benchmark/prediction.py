@@ -168,7 +168,10 @@ def rebuilt(
         torch.manual_seed(seed_of(record.spec))  # as when it was trained, for what a plugin may draw and not keep
         return kept.into(to_device(row.build(row.sees(task)), device)), kept
     except Unusable as error:
-        raise InputError(f"the weights of the fit {record.spec.path()} cannot be used: {error}") from error
+        raise InputError(
+            f"the weights of the fit {record.spec.path()} cannot be used: {error}; put the file back, or make the run "
+            "anew in another --out with --keep-weights"
+        ) from error
 
 
 def csv_text(

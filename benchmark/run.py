@@ -9,6 +9,7 @@ takes nothing away: protocols that were asked for once stay its own.
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields
 from dataclasses import replace as changed
 from pathlib import Path
@@ -228,15 +229,17 @@ class Run:
             raise Unusable("made from other nodules or labels")
         return changed(record, identity=self.identity)  # one object for thousands of records
 
-    def set_aside(self, spec: FitSpec) -> Path:
-        """Move a record that cannot be used out of the way, its weights with it; return where the record is kept."""
-        path = self.path(spec)
-        name = f"{'-'.join(spec.path().with_suffix('').parts)}-{sha256(path.read_bytes())[:8]}.json"
-        kept = self.folder / "aside" / name
-        kept.parent.mkdir(exist_ok=True)
-        if self.weights_path(spec).is_file():
-            self.weights_path(spec).replace(kept.with_suffix(".safetensors"))
-        return path.replace(kept)
+    def set_aside(self, spec: FitSpec) -> Path | None:
+        """Move a record that cannot be used away, its weights with it; return where to, None if another was first."""
+        path, name = self.path(spec), "-".join(spec.path().with_suffix("").parts)
+        try:
+            kept = self.folder / "aside" / f"{name}-{sha256(path.read_bytes())[:8]}.json"
+            kept.parent.mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # none were kept, or the other command has moved them
+                self.weights_path(spec).replace(kept.with_suffix(".safetensors"))
+            return path.replace(kept)
+        except FileNotFoundError:
+            return None
 
     def _write(self, content: RunFile) -> None:
         write_atomically(self._file, content.to_bytes())

@@ -1,9 +1,11 @@
 """A dask scheduler that runs somewhere: its address, the credentials it is spoken to with, and who else could."""
 
 import ipaddress
+import re
 import socket
 import ssl
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from distributed import Security
 
 _ENCRYPTED = ("tls", "wss")
+_SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")
 _OURS = "--tls-ca, --tls-cert and --tls-key, or dask's own configuration (distributed.comm.tls)"
 _PERHAPS = "whether it speaks TLS, and so has a tls:// address"
 
@@ -28,7 +31,7 @@ class Scheduler:
         key: Its key; None where it stands in the certificate's file.
 
     Raises:
-        InputError: The parts do not go together.
+        InputError: The address is none, or the parts do not go together.
     """
 
     address: str
@@ -37,6 +40,7 @@ class Scheduler:
     key: Path | None = None
 
     def __post_init__(self) -> None:
+        _refuse_malformed(self.address)
         if (self.ca is None) != (self.cert is None) or (self.key is not None and self.cert is None):
             raise InputError("--tls-ca and --tls-cert belong together, and --tls-key to these: give both, or none")
         if self.ca is None:
@@ -119,6 +123,24 @@ class Scheduler:
         others = f"{hint}, and " if hint else ""
         return InputError(
             f"no dask scheduler answers at {self} ({why}); check {others}the address given with --scheduler"
+        )
+
+
+def _refuse_malformed(address: str) -> None:
+    """Refuse what can be no scheduler's address, before anybody is asked whether it is one's.
+
+    Raises:
+        InputError: It has no host or port, or a scheme that dask does not speak.
+    """
+    scheme, _, place = address.rpartition("://")
+    known = {*_SCHEMES, *(one.name for one in entry_points(group="distributed.comm.backends"))}
+    port = re.fullmatch(r"(?:\[[^\]]+\]|[^\s:/\[\]]+):([0-9]{1,5})/?", place)
+    why = f"dask speaks no {scheme!r}" if scheme and scheme not in known else ""
+    if not why and (port is None or not 0 < int(port[1]) < 2**16):
+        why = "it is no HOST:PORT"
+    if why:
+        raise InputError(
+            f"--scheduler {address!r} is no address of a dask scheduler ({why}): give one such as tcp://HOST:8786"
         )
 
 

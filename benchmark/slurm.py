@@ -44,6 +44,7 @@ _NUMBERS = {"jobs": 1, "gpus": 0, "wait": 1}
 _LINES = ("sbatch", "environment")
 _NEEDED = ("jobs", "memory", "time")
 _DAY_MIN = 24 * 60
+_QUIET = "benchmark.localcluster.QuietWorker"  # dask starts a web server even without a dashboard
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def read(path: Path) -> Wanted:
             "job_script_prologue": [*exports, *given.get("environment", [])],
             "interface": given.get("interface"),
             "log_directory": given.get("log"),
-            "worker_extra_args": ["--no-dashboard"],
+            "worker_extra_args": ["--no-dashboard", "--worker-class", _QUIET],
         },
     )
 
@@ -143,11 +144,14 @@ def started(path: Path) -> "Iterator[SpecCluster]":
     from dask_jobqueue.slurm import SLURMCluster
     from distributed.security import Security
 
+    from benchmark.localcluster import QuietScheduler
+
     with TemporaryDirectory(prefix=".keys-", dir=wanted.shared) as keys:
         with kept_from_children():
             cluster: SpecCluster = SLURMCluster(
                 security=Security.temporary(),  # type: ignore[no-untyped-call]
                 protocol="tls://",
+                scheduler_cls=QuietScheduler,
                 scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs="critical",
                 name=f"lung-nodules-{os.getpid()}",

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from benchmark.contracts import Collection, InputError
-from datasets import cohort
 from datasets.folder import Folder
 from datasets.idc.bucket import ENDPOINT, TIMEOUT_S, Bucket
 from datasets.lidc.collections import Dicom, Phantom
@@ -16,7 +15,7 @@ from datasets.protocols import DATASETS
 from datasets.work import Progress
 
 __all__ = ["ATTRIBUTES", "COLLECTIONS", "DATASETS", "SOURCES"]
-__all__ += ["open_any", "open_collection", "open_source", "outlook", "register"]
+__all__ += ["open_any", "open_collection", "open_source", "register"]
 
 SOURCES: dict[str, type[Collection]] = {"phantom": Phantom, "dicom": Dicom, "idc": Idc}
 """LIDC-IDRI's own, by `--source`; each has a `note`."""
@@ -90,21 +89,6 @@ def open_source(key: str, folder: Path, **options: Unpack[Options]) -> Collectio
 def open_any(collection: str | None, source: str, folder: Path, **options: Unpack[Options]) -> Collection:
     """Return a collection of one's own if one is named, else LIDC-IDRI; see `open_collection` and `open_source`."""
     return open_source(source, folder, **options) if collection is None else open_collection(collection)
-
-
-def outlook(key: str, folder: Path, sample: int | None, **options: Unpack[Options]) -> str:
-    """Return what preparing a source's cohort would fetch, in a line; nothing where nothing is fetched.
-
-    Args:
-        key: A key of `SOURCES`.
-        folder: Where prepared cohorts are kept.
-        sample: Of so many nodules; None takes all.
-        options: As `open_source` takes them.
-
-    Raises:
-        InputError: As `open_source`.
-    """
-    return cohort.outlook(open_source(key, folder, **options), folder, sample) if key == "idc" else ""
 
 
 def open_collection(name: str) -> Collection:

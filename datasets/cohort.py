@@ -85,15 +85,21 @@ def prepare(
     return path
 
 
-def outlook(collection: Collection, folder: Path, sample: int | None = None) -> str:
-    """Return what `prepare` would take of the network and the disk, as far as it is worth a line; nothing is written.
+def foresee(
+    collection: Collection, folder: Path, sample: int | None, refuse: Callable[[Collection], None]
+) -> tuple[Path | None, str]:
+    """Return a cohort's prepared file if it is there, and what `prepare` would take of the network and the disk.
+
+    Nothing is written, and no voxel made. Arguments are those of `prepare`.
 
     Raises:
-        InputError: A collection that lacks a title, source or note.
+        InputError: A collection that lacks a title, source or note, or what `refuse` raises.
     """
-    if _is_done(_place(collection, folder, sample)[0]):
-        return ""
-    return collection.outlook(choose(collection, sample))
+    path, _ = _place(collection, folder, sample)
+    if _is_done(path):
+        return path, ""
+    refuse(collection)
+    return None, collection.outlook(choose(collection, sample))
 
 
 def _place(collection: Collection, folder: Path, sample: int | None) -> tuple[Path, str]:

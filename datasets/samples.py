@@ -12,13 +12,12 @@ from datasets.cohort import choose
 from datasets.protocols import DATASETS, LABEL_SETS, classify
 
 
-def refusal(
-    count: int | None, rule: str, keys: Sequence[str] | None, n_folds: int
-) -> Callable[[Collection], None] | None:
-    """Return what refuses a collection of which a sample makes no sense; None where no sample was asked for.
+def refusal(count: int | None, rule: str, keys: Sequence[str] | None, n_folds: int) -> Callable[[Collection], None]:
+    """Return what refuses a collection that cannot be cut into the folds, or of which a sample makes no sense.
 
     It raises InputError where the sample would be the whole collection, or where it lacks the patients for folds that
-    each hold every class though the whole has them; it then names the smallest sample that has them.
+    each hold every class though the whole has them; it then names the smallest sample that has them. Where the whole
+    lacks them too, it says what `folds.assign` says, before any voxel is made.
 
     Args:
         count: Nodules asked for.
@@ -26,12 +25,19 @@ def refusal(
         keys: Datasets asked for, such as `["A", "C"]`; None means all.
         n_folds: Number of folds.
     """
-    if count is None:
-        return None
-    words = {word for key in keys or DATASETS for word in LABEL_SETS[DATASETS[key].label_set]}
+    label_sets = {DATASETS[key].label_set for key in keys or DATASETS}
+    words = {word for name in label_sets for word in LABEL_SETS[name]}
 
     def refuse(collection: Collection) -> None:
         nodules = collection.nodules()
+        if not nodules:
+            return  # which is said where they are made
+        if count is not None:
+            refuse_sample(collection, nodules, count)
+        chosen = choose(collection, count)
+        folds.assign(_classes(chosen, rule), [one.patient_id for one in chosen], n_folds, label_sets=label_sets)
+
+    def refuse_sample(collection: Collection, nodules: Sequence[NoduleInfo], count: int) -> None:
         used = _used(nodules, rule, words)
         whole = f"{len(nodules):,} nodules of {collection.title} ({collection.source})"
 
@@ -41,8 +47,6 @@ def refusal(
         def is_whole(number: int) -> bool:
             return len(choose(collection, number)) == len(nodules)
 
-        if not nodules:
-            return  # which is said where they are made
         if is_whole(count):
             raise InputError(f"--nodules {count} would take all {whole}: give a smaller number, or leave --nodules out")
         low = high = count

@@ -87,6 +87,15 @@ def test_the_report_and_the_screen_say_what_was_measured(measured, capsys):
     assert BANNER not in out  # the tables on the screen are those of the run itself
 
 
+def test_of_a_finished_run_it_says_what_can_no_longer_be_measured(plain, measured, capsys, tmp_path):
+    out = Path(shutil.copytree(plain, tmp_path / "run"))
+    status, said, _ = call(capsys, "--habits", "--out", str(out))
+    late = "LIDC-C: What the best epoch on the test fold would have added cannot be told of CE Loss: these fits were"
+    assert status == 0 and late in said and "Folds that ignore patients would have added" in said
+    assert "finished without --test-curve (part of --habits)" in said and "give another --out to measure it" in said
+    assert late not in call(capsys, "--habits", "--out", str(measured))[1]
+
+
 def test_a_second_call_trains_nothing(measured, capsys, monkeypatch):
     monkeypatch.setattr(Experiment, "train", lambda *_: pytest.fail("it trained again"))
     before = files(measured)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmark.against_base import points
 from benchmark.check.equivalence import ALPHA, Agreement
 from benchmark.check.golden import Golden
 from benchmark.check.measured import MEAN, Measured
@@ -65,15 +66,11 @@ def _agreements(paper: Published, found: Sequence[Agreement]) -> Table:
     table.add_column("Verdict", no_wrap=True)
     for index, one in enumerate(found):
         cell = one.published
-        interval = f"{_points(one.difference)} ({_points(one.low)} {_points(one.high)})"
+        interval = f"{points(one.difference)} ({points(one.low)} {points(one.high)})"
         line = [cell.method, metric_title(cell.metric), str(cell.value), f"{one.ours:.1f}", interval, one.verdict]
         ends = index + 1 < len(found) and found[index + 1].published.method != cell.method
         table.add_row(*map(escape, line), style=_COLOUR[one.verdict], end_section=ends)
     return table
-
-
-def _points(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}"  # adding zero: no minus before a zero
 
 
 def print_verdict(out: Console, golden: Golden, run: Measured, verdict: Verdict) -> None:
@@ -129,7 +126,7 @@ def _accuracies(verdict: Verdict, run: Measured) -> Table:
         line = []
         for section in sections:
             one = found.get((row, section))
-            text = "-" if one is None else f"{_points(100 * one.difference)} ±{100 * one.allowed:.1f}"
+            text = "-" if one is None else f"{points(100 * one.difference)} ±{100 * one.allowed:.1f}"
             line.append(f"[bold red]{text}[/]" if one and one.is_regression else text)
         table.add_row(escape(row), *line)
     return table
@@ -144,6 +141,6 @@ def _regressions(verdict: Verdict) -> Table:
     for one in verdict.regressions:
         row, section, metric = one.key
         score = _SHORT.get(metric) or metric_title(metric)
-        difference = f"{_points(100 * one.difference)} ±{100 * one.allowed:.1f}"
+        difference = f"{points(100 * one.difference)} ±{100 * one.allowed:.1f}"
         table.add_row(escape(row), section, score, f"{100 * one.golden:.1f}", f"{100 * one.run:.1f}", difference)
     return table

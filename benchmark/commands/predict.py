@@ -24,6 +24,7 @@ from benchmark.experiment import hash_of
 from benchmark.files import write_atomically
 from benchmark.identity import as_set, fit_key, without_file
 from benchmark.origin import sample_notes
+from benchmark.places import writable
 from benchmark.prediction import Crops, csv_text, predict_each, read_crops, usable
 from benchmark.records import FitRecord
 from benchmark.run import Run
@@ -59,11 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         label_set = chosen_label_set(run, row, options.label_set)
         fits = usable(run, row, label_set)
         tower = tower_of(run, row, options.text_tower)
-        remarks = remarks_on(run, row, fits)
-        for remark in remarks:
-            say(err, remark, "yellow")
+        if options.out is not None:
+            writable_file(options.out)
         crops = crops_of(options.input)
         each = predict_each(run, row, fits, crops, tower, device)
+        remarks = remarks_on(run, row, fits)
+        for remark in remarks:  # once nothing more can be refused
+            say(err, remark, "yellow")
         text = csv_text(crops, each, row, LABEL_SETS[label_set], remarks)
         if options.out is None:
             sys.stdout.write(text)
@@ -87,6 +90,17 @@ def chosen_label_set(run: Run, row: Row, asked: str | None) -> str:
     if not (found := [name for name in LABEL_SETS if name in there]):
         raise InputError(f"{run.folder} has no fit of {row.key}: choose a row that it made")
     return found[0]
+
+
+def writable_file(path: Path) -> None:
+    """See that a file can be written, before there is anything to write.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder: give the name of a file, such as {path / 'predictions.csv'}")
+    writable(path.parent, "--out")
 
 
 def crops_of(path: Path) -> Crops:

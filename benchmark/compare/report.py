@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark.against_base import p_value, points
 from benchmark.compare.differences import METRICS, Pair, Side, pairs, remarks, settings
 from benchmark.scores import Score, metric_title
 from benchmark.screen import say, show
@@ -76,14 +77,9 @@ def cells(pair: Pair) -> tuple[str, str, str, str, str, str]:
     interval, p, adjusted = "-", "-", "-"
     if pair.is_paired:
         low, high = pair.difference - pair.half, pair.difference + pair.half
-        interval = f"{_points(low)} to {_points(high)}"
-        p, adjusted = f"{pair.p:.3f}", f"{pair.adjusted:.3f}"
-    return _score(pair.a), _score(pair.b), _points(pair.difference), interval, p, adjusted
-
-
-def _points(difference: float) -> str:
-    """Return a difference in points; what rounds to zero has no sign."""
-    return f"{round(100 * difference, 1) + 0.0:+.1f}" if round(100 * difference, 1) else "0.0"
+        interval = f"{points(100 * low)} to {points(100 * high)}"
+        p, adjusted = p_value(pair.p), p_value(pair.adjusted)
+    return _score(pair.a), _score(pair.b), points(100 * pair.difference), interval, p, adjusted
 
 
 def _score(score: Score) -> str:

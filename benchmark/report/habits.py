@@ -65,13 +65,34 @@ def chapter(run: Gathered) -> Chapter:
 
 
 def sentences(folder: Path, known: Known) -> list[str]:
-    """Return what is to be said of a run folder in short, label set by label set.
+    """Return what is to be said of a run folder in short, label set by label set: also what it can no longer tell.
 
     Raises:
         InputError: As `gather`.
     """
     run = gather(folder, known)
-    return [f"{protocol.title}: {said}" for protocol in _protocols(run) for said in in_short(run, protocol)]
+    return [
+        f"{protocol.title}: {said}"
+        for protocol in _protocols(run)
+        for said in (*in_short(run, protocol), *_too_late(run, protocol))
+    ]
+
+
+def _too_late(run: Gathered, protocol: Protocol) -> Iterator[str]:
+    """Say of which methods no epoch can be chosen any more, since their fits were finished without a curve."""
+    there = {
+        (spec.label_set, spec.method)
+        for spec, record in run.found.items()
+        if record is not None and record.status == "done"
+    }
+    made = [line for line in run.lines if line.is_trained and (protocol.label_set, line.row.key) in there]
+    choices = _choices(run, protocol)
+    if without := [line.title for line in made if line not in choices]:
+        yield (
+            f"What the best epoch on the test fold would have added cannot be told of {', '.join(without)}: these fits "
+            "were finished without --test-curve (part of --habits), which is noted while a fit is made, and finished "
+            "fits are not made again; give another --out to measure it"
+        )
 
 
 def in_short(run: Gathered, protocol: Protocol) -> Iterator[str]:

@@ -63,7 +63,15 @@ def test_a_run_does_not_differ_from_itself(sides):
     assert settings(a, a) == [] and remarks(a.run, a.run) == ["The same code made the rows of both."]
     for pair in pairs(a.run, a.run, a.run.sections["A-open"], "accuracy"):
         assert (pair.difference, pair.half, pair.p) == (0, 0, 1)
-        assert cells(pair)[2:] == ("0.0", "0.0 to 0.0", "1.000", "1.000")
+        assert cells(pair)[2:] == ("+0.0", "+0.0 to +0.0", "1.000", "1.000")
+
+
+def test_no_p_value_is_printed_as_zero_and_every_difference_has_its_sign(sides):
+    a, b = sides
+    for pair in pairs(a.run, b.run, a.run.sections["A-open"], "accuracy"):
+        _, _, difference, interval, *ps = cells(replace(pair, p=0.0001, adjusted=0.0004))
+        assert ps == ["<0.001", "<0.001"]
+        assert all(text[0] in "+-" for text in (difference, *interval.split(" to ")))
 
 
 def test_folds_of_other_nodules_or_classes_get_no_interval(two, tmp_path, sides, capsys):

@@ -68,7 +68,7 @@ def test_a_running_scheduler_can_be_used_by_its_address():
         assert dict(execute(double, [1, 2], workers=1, scheduler=Scheduler(address))) == {1: 2, 2: 4}
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9"])
 def test_no_scheduler_at_the_address_is_said_so(address):
     with pytest.raises(InputError, match=f"no dask scheduler answers at {address}.*given with --scheduler"):
         list(execute(double, [1], workers=1, scheduler=Scheduler(address)))
@@ -306,6 +306,32 @@ def test_workers_of_another_version_are_refused_before_the_first_job_and_both_ar
         assert "the worker tcp://far:1 of the dask scheduler" in str(refused.value)
     peers.refuse_others({"tcp://near:1": own}, "")
     assert other.text() == f"code {own.code[:12]} and torch 1.0"
+
+
+def test_a_worker_that_joins_after_the_start_is_checked_before_it_is_given_a_job(monkeypatch):
+    from benchmark import peers
+    from benchmark.devices import Unfit
+
+    own = peers.here()
+    assert peers.checked(own, abs, -3) == 3
+    for late in (Version("f" * 64, "a" * 40, own.torch), Version(own.code, own.commit, "1.0")):
+        monkeypatch.setattr(peers, "here", lambda late=late: late)
+        with pytest.raises(Unfit) as refused:
+            peers.checked(own, lambda _: pytest.fail("it was given a job"), -3)
+        assert own.text() in refused.value.reason and late.text() in refused.value.reason
+        assert not refused.value.replaceable
+
+
+def test_the_last_worker_of_another_version_ends_the_run_and_both_are_named(cluster, monkeypatch):
+    """As one that joins late: whoever was there at the start has been asked then."""
+    from benchmark import peers
+
+    cluster.scale(1)
+    monkeypatch.setattr(peers, "refuse_others", lambda *_: None)
+    other = Version("f" * 64, "", "1.0")
+    monkeypatch.setattr(peers, "here", lambda: other)  # here, and not in the worker's process
+    with pytest.raises(InputError, match=r"the worker tcp.* has code .*this command code f{12} and torch 1\.0: start"):
+        list(execute(abs, [-1], workers=0, scheduler=Scheduler(cluster.scheduler_address)))
 
 
 def test_a_worker_with_another_torch_is_refused(cluster):

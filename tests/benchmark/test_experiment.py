@@ -12,7 +12,6 @@ import methods
 from benchmark import plugins, references
 from benchmark.contracts import InputError, Provenance, Row, Task, TextTowerSpec, TextWeights
 from benchmark.dispatch import Lost
-from benchmark.done import done_fits
 from benchmark.experiment import Experiment, by_reason, name_fits
 from benchmark.extras import NO_EXTRAS
 from benchmark.identity import fit_key
@@ -21,6 +20,7 @@ from benchmark.means import Means
 from benchmark.records import FitSpec
 from benchmark.runfile import RunMetadata
 from benchmark.scheduler import Scheduler
+from benchmark.standing import done_fits, rows_to_make
 from fakes import IDENTITY, LINEAR, PRESET, A, B, C, Linear, fold_data, make_cohort
 
 PRIOR = references.ROWS["majority"]
@@ -111,6 +111,31 @@ def test_records_that_cannot_be_used_are_moved_and_told_of_once_a_reason(experim
     assert experiment.read()[1] == {} and experiment.set_aside({}) == []
 
 
+def test_two_commands_that_find_one_damaged_record_set_it_aside_once(experiment, monkeypatch):
+    train(experiment)
+    specs = experiment.specs[:2]
+    for spec in specs:
+        experiment.run.path(spec).write_bytes(b"?")
+    _, found_by_both = experiment.read()
+    seen = experiment.read()
+    (told,) = experiment.set_aside(found_by_both)
+    assert told.startswith("set aside 2 records")
+    assert experiment.set_aside(found_by_both) == []  # the other, a moment later
+    monkeypatch.setattr(Experiment, "read", lambda _: seen)  # and in the same moment: it has just looked
+    assert experiment.set_aside(found_by_both) == []
+    assert len(list((experiment.folder / "aside").iterdir())) == 2
+
+
+def test_a_record_that_another_command_has_made_anew_meanwhile_is_not_set_aside(experiment):
+    train(experiment)
+    spec = experiment.specs[0]
+    whole = experiment.run.path(spec).read_bytes()
+    experiment.run.path(spec).write_bytes(b"?")
+    _, unusable = experiment.read()
+    experiment.run.path(spec).write_bytes(whole)
+    assert experiment.set_aside(unusable) == [] and experiment.run.path(spec).read_bytes() == whole
+
+
 def done(experiment: Experiment, asked: dict | None = None, **changes) -> set[FitSpec]:
     preset = replace(PRESET, **changes)
     return done_fits(experiment.folder, experiment.specs, experiment.rows, preset, asked or {})
@@ -128,6 +153,31 @@ def test_a_plan_counts_what_is_done_and_not_what_failed_or_cannot_be_used(experi
     before = sorted(experiment.folder.rglob("*"))
     assert done(experiment) == {gap, *rest}
     assert sorted(experiment.folder.rglob("*")) == before
+
+
+def test_a_plan_knows_a_folder_whose_run_file_was_lost_by_its_records(experiment):
+    train(experiment)
+    (experiment.folder / "run.json").unlink()
+    before = sorted(experiment.folder.rglob("*"))
+    assert done(experiment) == set(experiment.specs)
+    with pytest.raises(InputError, match="holds fits of another run and no run"):
+        done(experiment, recipe=replace(PRESET.recipe, lr=9.0))
+    assert sorted(experiment.folder.rglob("*")) == before
+
+
+def test_of_a_finished_run_that_is_asked_for_all_datasets_those_that_it_has_are_all(experiment):
+    train(experiment)
+    rows, specs = experiment.rows, name_fits([A, C], experiment.rows, PRESET.folds, 2)
+
+    def to_make(there, is_all: bool) -> list[str]:
+        return [row.key for row in rows_to_make(experiment.folder, specs, there, rows, is_all)]
+
+    assert to_make(specs, True) == to_make(specs, False) == []
+    of_three = [spec for spec in specs if spec.label_set == "three"]
+    assert set(to_make(of_three, True)) == set(rows)  # unfinished: the cohort may have the other classes too
+    experiment.run.finish([A])
+    assert to_make(of_three, True) == [] and set(to_make(of_three, False)) == set(rows)
+    assert to_make([s for s in of_three if s.method != "linear"], True) == ["linear"]
 
 
 def test_a_plan_of_another_preset_is_refused_and_a_new_folder_holds_nothing(experiment, tmp_path):
@@ -154,8 +204,8 @@ def test_a_plan_of_another_preset_is_refused_and_a_new_folder_holds_nothing(expe
 
 
 def test_a_lost_scheduler_is_said_so(experiment):
-    with pytest.raises(InputError, match=r"no dask scheduler answers at nowhere \(.*\); check the address given"):
-        experiment.train(experiment.specs, Means("cpu", 1, Scheduler("nowhere")), lambda *_: None)
+    with pytest.raises(InputError, match=r"no dask scheduler answers at tcp://127.* \(.*\); check the address given"):
+        experiment.train(experiment.specs, Means("cpu", 1, Scheduler("tcp://127.0.0.1:1")), lambda *_: None)
 
 
 def test_a_fit_whose_workers_died_is_told(experiment, monkeypatch):

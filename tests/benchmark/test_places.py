@@ -1,5 +1,7 @@
 import os
+import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -18,14 +20,14 @@ def lock(monkeypatch, *locked: Path) -> None:
     """Make folders that cannot be written to, for root too."""
     for folder in locked:
         folder.mkdir()
-    write = places.write_atomically
+    make = places.TemporaryFile
 
-    def refuse(path: Path, content: str) -> None:
-        if any(path.is_relative_to(folder) for folder in locked):
-            raise PermissionError(13, "Permission denied", str(path))
-        write(path, content)
+    def refuse(dir: Path) -> IO[bytes]:
+        if any(dir.is_relative_to(folder) for folder in locked):
+            raise PermissionError(13, "Permission denied", str(dir))
+        return make(dir=dir)
 
-    monkeypatch.setattr(places, "write_atomically", refuse)
+    monkeypatch.setattr(places, "TemporaryFile", refuse)
 
 
 def test_work_stands_beside_the_code_unless_something_else_is_said(tmp_path, monkeypatch):
@@ -63,9 +65,16 @@ def test_the_trial_leaves_nothing_behind(tmp_path):
     assert places.writable(tmp_path / "there") and os.listdir(tmp_path) == ["there"]
 
 
-def test_a_process_of_the_same_number_elsewhere_does_no_harm(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "write_atomically", lambda path, content: None)  # the other has removed it already
-    assert places.writable(tmp_path / "new") == tmp_path / "new"
+def test_a_name_that_the_system_takes_for_no_path_is_refused(tmp_path):
+    with pytest.raises(InputError, match="File name too long"):
+        places.writable(tmp_path / ("x" * 5000))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux makes files without a name")
+def test_not_even_the_folders_time_of_change_tells_of_the_trial(tmp_path):
+    before = tmp_path.stat().st_mtime_ns
+    places.writable(tmp_path)
+    assert tmp_path.stat().st_mtime_ns == before
 
 
 def test_the_users_home_may_be_meant_by_its_sign(monkeypatch, tmp_path):

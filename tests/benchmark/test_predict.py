@@ -152,9 +152,31 @@ def test_a_folder_of_nodules_is_taken_as_a_collection_is(run, cohort, capsys, tm
 
 
 def bad(capsys, run: Run, *arguments) -> str:
+    """See that nothing is said but the one sentence: no warning, no progress."""
     status, out, err = call(capsys, run, *arguments)
-    assert status == 2 and out == "" and "Traceback" not in err
+    assert status == 2 and out == "" and err.startswith("benchmark.predict: ") and err.count("\n") == 1
     return err.splitlines()[-1]
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_any_work(run, cohort, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.commands.predict.predict_each", lambda *_: pytest.fail("it worked"))
+    path = save(tmp_path / "mine.npz", cohort)
+    assert "is a folder: give the name of a file" in bad(capsys, run, "ce", "--input", path, "--out", tmp_path)
+    said = bad(capsys, run, "ce", "--input", path, "--out", path / "p.csv")
+    assert said.startswith("benchmark.predict: nothing can be written to ") and said.endswith(
+        "another folder with --out"
+    )
+
+
+def test_weights_that_are_gone_name_the_option_that_keeps_them(run, cohort, capsys, tmp_path):
+    path = save(tmp_path / "mine.npz", cohort)
+    kept = run.weights_path(usable(run, methods.ROWS["ce"], "three")[1].spec)
+    aside = kept.rename(tmp_path / "aside")
+    try:
+        said = bad(capsys, run, "ce", "--input", path)
+    finally:
+        aside.rename(kept)
+    assert "its weights are missing: there is no " in said and said.endswith("in another --out with --keep-weights")
 
 
 def test_a_row_that_cannot_predict_says_why_in_a_sentence(run, cohort, capsys, tmp_path):

@@ -31,8 +31,23 @@ def twelve(toy):
     return toy(*((f"p{n}", WORDS[n % 3]) for n in range(12)))
 
 
-def test_no_sample_is_never_refused():
-    assert samples.refusal(None, "published", None, 5) is None
+def test_a_whole_that_can_be_cut_is_not_refused_and_one_that_cannot_is_before_it_is_made(twelve, tmp_path):
+    assert refused(twelve, None, None, 4) == ""
+    said = "5 folds need 5 patients with a nodule of class benign, and the cohort has 4: give --folds 4, or add"
+    assert refused(twelve, None, None, 5).startswith(said)
+    with pytest.raises(InputError, match="5 folds need 5 patients"):
+        cohort.prepare(twelve, tmp_path / "new", None, samples.refusal(None, "published", None, 5))
+    assert not (tmp_path / "new").exists() and twelve.made == []
+
+
+def test_what_is_foreseen_is_the_prepared_file_or_what_would_be_refused_and_writes_nothing(twelve, tmp_path):
+    refuse = samples.refusal(None, "published", None, 5)
+    with pytest.raises(InputError, match="5 folds need 5 patients"):
+        cohort.foresee(twelve, tmp_path / "new", None, refuse)
+    assert cohort.foresee(twelve, tmp_path / "new", None, lambda _: None) == (None, "")
+    assert not (tmp_path / "new").exists() and twelve.made == []
+    path = cohort.prepare(twelve, tmp_path / "new")
+    assert cohort.foresee(twelve, tmp_path / "new", None, refuse) == (path, "")
 
 
 @pytest.mark.parametrize("count", [12, 13, 10**20])
@@ -61,8 +76,9 @@ def test_classes_that_no_dataset_asked_for_needs_are_not_wanted(toy):
     assert refused(rare, 8, ["C"]) == ""
 
 
-def test_a_whole_that_has_too_few_is_left_to_the_sentence_on_its_folds(toy):
-    assert refused(toy(("a", "benign"), ("b", "malignant")), 1) == ""
+def test_a_whole_that_has_too_few_is_refused_by_the_sentence_on_its_folds(toy):
+    said = refused(toy(("a", "benign"), ("b", "malignant")), 1)
+    assert said.startswith("2 folds need 2 patients with a nodule of class ")
     assert refused(toy(), 1) == ""
 
 
@@ -89,11 +105,13 @@ def test_what_is_not_refused_has_folds_and_the_number_named_is_enough_and_the_le
     said, whole = refused(collection, count, None, n_folds), collection.nodules()
     if not said:
         chosen = cohort.choose(collection, count)
-        assert not can_be_cut(whole) or (can_be_cut(chosen) and count <= len(chosen) < len(whole))
+        assert can_be_cut(chosen) and count <= len(chosen) < len(whole)
     elif named := re.search(r"give (\d+) or more", said):
         least = int(named[1])
         assert count < least and refused(collection, least, None, n_folds) == ""
         assert not can_be_cut(cohort.choose(collection, least - 1))
+    elif said.endswith("add nodules of more patients"):
+        assert not can_be_cut(whole)
     else:
         assert said.endswith("leave --nodules out") and ("would take all" in said or can_be_cut(whole))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark import commandline, screen
-from benchmark.commands.prepare import prepare
+from benchmark.commands._prepare import prepare
 from benchmark.identity import ROOT, commit
 from benchmark.recipe import PRESETS
 from benchmark.records import versions

@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmark import slurm
 from benchmark.contracts import InputError
 from grids import Grid
+from strangers import listening
 from zygote import Command
 
 SBATCH = """#!{python}
@@ -67,6 +71,23 @@ def test_fits_are_made_by_slurms_jobs_over_tls_and_nothing_is_left(grid: Grid, s
     assert not list(tmp_path.glob(".keys-*")) and command.are_gone()
     for file in stand_in.glob("*.pid"):
         assert Command(int(file.read_text()), file).are_gone()
+
+
+def test_a_job_that_vanishes_is_submitted_again_and_no_process_has_a_web_server(grid: Grid, stand_in, tmp_path):
+    file, run = tmp_path / "slurm.toml", tmp_path / "run"
+    file.write_text(WANTED + 'interface = "lo"\nwait = 2\n')
+    environment = json.dumps({"PATH": f"{stand_in}{os.pathsep}{os.environ['PATH']}"})
+    command = grid.start(run, 0, "--slurm", str(file), environment=environment)
+    until = time.monotonic() + 100
+    while not grid.fits(run) and time.monotonic() < until:
+        time.sleep(0.02)
+    job = int((stand_in / "1.pid").read_text())
+    ports = [listening(psutil.Process(pid)) for pid in (command.pid, job)]
+    os.killpg(job, signal.SIGKILL)
+    assert grid.zygote.wait(command) == 0, command.said.read_text()
+    grid.check(run)
+    assert [len(of_one) for of_one in ports] == [1, 2], ports  # the scheduler; a worker and its nanny
+    assert 2 <= len(list(stand_in.glob("*.sh"))) <= 3
 
 
 @pytest.mark.parametrize(

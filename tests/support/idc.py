@@ -15,7 +15,7 @@ from pydicom import dcmread
 from rich.console import Console
 
 from benchmark import commandline
-from benchmark.commands.prepare import prepare as prepare_named
+from benchmark.commands._prepare import prepare as prepare_named
 from benchmark.contracts import Cohort, InputError
 from benchmark.recipe import PRESETS
 from ct import Sphere, dataset, sphere

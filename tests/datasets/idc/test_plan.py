@@ -9,7 +9,7 @@ import pytest
 import datasets
 from benchmark import commandline
 from benchmark.contracts import InputError
-from datasets import crops
+from datasets import cohort, crops
 from datasets.idc import index
 from datasets.idc.bucket import Bucket, Object
 from datasets.lidc import readings
@@ -52,8 +52,10 @@ PLAN = """
 import sys, time
 from pathlib import Path
 import datasets
+from datasets import cohort, samples
 before = time.process_time()
-said = datasets.outlook("idc", Path(sys.argv[1]), None, endpoint="http://nobody.invalid")
+collection = datasets.open_source("idc", Path(sys.argv[1]), endpoint="http://nobody.invalid")
+_, said = cohort.foresee(collection, Path(sys.argv[1]), None, samples.refusal(None, "published", None, 5))
 print(time.process_time() - before, said)
 """
 
@@ -67,8 +69,9 @@ def test_the_whole_plan_is_made_in_five_seconds_without_a_request(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_sources_fetch_nothing(tmp_path):
-    assert datasets.outlook("phantom", tmp_path, None) == datasets.outlook("dicom", tmp_path, None) == ""
+def test_the_phantom_fetches_nothing(tmp_path):
+    phantom = datasets.open_source("phantom", tmp_path)
+    assert cohort.foresee(phantom, tmp_path, 300, lambda _: None) == (None, "")
 
 
 @pytest.mark.parametrize("endpoint", ["", "s3.amazonaws.com", "ftp://host", "https://", "https://host/?a=b"])
