@@ -127,6 +127,8 @@ def _unpack(run: Path, plain: IO[bytes]) -> bool:
                     raise _too_much(run)
             if unpacker and unpacker.eof:
                 break
+        if unpacker and (unpacker.unused_data or file.read(1)):
+            raise EOFError("something follows its end")
     if unpacker and not unpacker.eof:
         raise EOFError("it is cut short")
     plain.seek(0)

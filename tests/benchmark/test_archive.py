@@ -146,6 +146,12 @@ def test_a_packed_run_without_its_last_byte_is_cut_short(packed, tmp_path):
         read(tmp_path / "x", packed[:-1])
 
 
+def test_nothing_may_follow_a_packed_run(packed, tmp_path):
+    for more in (b"x", packed):
+        with pytest.raises(InputError, match="something follows its end"):
+            read(tmp_path / "x", packed + more)
+
+
 def entry(name: str, size: int, **changes) -> tarfile.TarInfo:
     made = tarfile.TarInfo(name)
     made.size = size
