@@ -4,6 +4,7 @@ Whoever uses weights checks the whole file against its hash (`weights.read`). A 
 more it reads beginnings and sizes alone, which show what was cut, emptied, begun otherwise or put in another's place.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from benchmark.extras import LIMIT
-from benchmark.files import sha256
+from benchmark.files import sha256, stamp
 from benchmark.records import FitRecord, FitSpec, Found
 from benchmark.run import Run
 from benchmark.runfile import refuse
@@ -35,9 +36,9 @@ def damaged(run: Run, found: Found, most: int = LIMIT) -> dict[FitSpec, str]:
     Raises:
         InputError: A file cannot be read.
     """
-    kept = {path: record for record in _that_kept(found) if (path := run.weights_path(record.spec)).is_file()}
-    is_little = sum(path.stat().st_size for path in kept) <= most
-    return {record.spec: why for path, record in kept.items() if (why := _fault(path, record, is_little))}
+    paths = {run.weights_path(record.spec): record for record in _that_kept(found)}
+    is_little = sum(there[1] for path in paths if (there := stamp(path))) <= most
+    return {record.spec: why for path, record in paths.items() if (why := _fault(path, record, is_little))}
 
 
 def lost(run: Run, found: Found) -> list[str]:
@@ -56,7 +57,7 @@ def _that_kept(found: Found) -> Iterator[FitRecord]:
 
 
 def _fault(path: Path, record: FitRecord, is_whole: bool) -> str:
-    """Say what is wrong with a file of weights, as far as its beginning and size tell, or all of it."""
+    """Say what is wrong with a file of weights that is there, as far as its beginning and size tell, or all of it."""
     try:
         with path.open("rb") as file:
             beginning = file.read(8)
@@ -70,11 +71,14 @@ def _fault(path: Path, record: FitRecord, is_whole: bool) -> str:
             ]
             about = of_content(beginning)
             rest = file.read() if is_whole else b""
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:  # taken away, perhaps by another command just now
+        return ""
     except (ValueError, struct.error, RecursionError):
         return "its kept weights are damaged"
     except OSError as error:
         refuse(error)
-    if about is None or path.stat().st_size != len(beginning) + max(ends, default=0):
+    if about is None or size != len(beginning) + max(ends, default=0):
         return "its kept weights are damaged"
     if (about.spec, about.key) != (record.spec, record.key):
         return "its kept weights are those of another fit"

@@ -80,6 +80,7 @@ def test_nothing_made_leaves_no_file(tmp_path):
         (sealed(b'{"format": 0, "kept": {}}'), "format 0, not 1"),
         (sealed(b'{"format": 2, "kept": {}}'), "format 2, not 1"),
     ],
+    ids=["cut", "no text", "another form", "without a seal", "older", "newer"],
 )
 def test_a_file_that_cannot_be_used_is_a_sentence_and_is_replaced_by_the_next_measurement(tmp_path, content, why):
     (tmp_path / FILE).write_bytes(content)

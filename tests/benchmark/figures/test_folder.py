@@ -44,7 +44,9 @@ def test_what_was_not_written_here_is_not_read(spoil):
 
 
 @pytest.mark.parametrize(
-    ("there", "now"), [("0.250000", "0.350000"), ("# note", "# nota"), ("\n# sha256", "\n# sha257")]
+    ("there", "now"),
+    [("0.250000", "0.350000"), ("# note", "# nota"), ("\n# sha256", "\n# sha257")],
+    ids=["a share", "the note", "the hash's name"],
 )
 def test_a_share_or_its_note_that_was_edited_is_not_believed(there, now):
     text = csv_text([LINE], "note")
