@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from benchmark import console
+from benchmark import console, kept
 from benchmark.contracts import Cohort, Protocol, Row, TextTowerSpec, TextWeights
 from benchmark.experiment import Experiment
 from benchmark.means import Means
@@ -73,6 +73,8 @@ def complete(this: Experiment, order: Order, nodules: bytes) -> Completed:
         InputError: What is needed is not there, or the folder holds another run.
     """
     found, unusable = this.read()
+    unusable |= (spoilt := kept.damaged(this.run, found))
+    found |= dict.fromkeys(spoilt)
     missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
     this = this.with_tower(missing, order.load_tower)
     if missing or this.run.lacks(COHORT):
@@ -89,7 +91,7 @@ def complete(this: Experiment, order: Order, nodules: bytes) -> Completed:
     if None not in found.values():
         this.run.finish(order.protocols, this.text_weights)
     shown, everything, left_out = this.with_earlier(found, order.known)
-    console.print_warnings(order.err, [*left_out, *this.asked.lacking(found)])
+    console.print_warnings(order.err, [*left_out, *this.asked.lacking(found), *kept.lost(this.run, found)])
     rests_on = Origin(order.cohort, this.identity, order.rule, everything, shown, this.text_weights)
     tables = tables_of(this.run.with_earlier(order.protocols), shown, everything, this.preset.folds)
     write_tables(this.folder, tables, rests_on)

@@ -75,13 +75,29 @@ def is_bomb(path: Path) -> bool:
     return promised(path) > max(_BOMB, _TIMES * path.stat().st_size)
 
 
-def is_formula(text: str) -> bool:
-    """Return whether a spreadsheet that opens a CSV file would take a cell for a formula; a number is none.
+# Signs that begin a formula, unless it is a number, where a cell can begin: at the start of a line, and behind a
+# semicolon or tab, at which some spreadsheets split lines whatever is quoted. The last four signs are full-width.
+_FORMULA = re.compile(r"(^\s*|[;\t])(?=[=+\-@\uff1d\uff0b\uff0d\uff20])(?![+-][\d.]+(?:[;\t]|$))")
 
-    >>> is_formula("=1+1"), is_formula("-A1"), is_formula("-1.5"), is_formula("a=b")
-    (True, True, False, False)
+
+def is_cell(text: str) -> bool:
+    r"""Return whether a spreadsheet that opens a CSV file takes a text for one cell, and no part of it for a formula.
+
+    >>> is_cell("=1+1"), is_cell("-A1"), is_cell("a\r=1"), is_cell("a;=1"), is_cell("\uff1d1"), is_cell("two\nlines")
+    (False, False, False, False, False, False)
+    >>> is_cell("-1.5"), is_cell("a=b"), is_cell("CE; no text"), is_cell("")
+    (True, True, True, True)
     """
-    return text[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"[+-][\d.]+", text)
+    return text.splitlines() in ([], [text]) and not _FORMULA.search(text)
+
+
+def in_csv(text: str) -> str:
+    r"""Return a user's words as one line that no spreadsheet runs a part of: an apostrophe makes it a text.
+
+    >>> in_csv("=1+1"), in_csv("a\n=1;=2"), in_csv("CE; no text")
+    ("'=1+1", "a =1;'=2", 'CE; no text')
+    """
+    return _FORMULA.sub(r"\1'", " ".join(text.split()))
 
 
 _SEAL = b'{\n "sha256": "'
@@ -105,6 +121,39 @@ def is_sealed(content: bytes) -> bool:
     if content[start : start + digits] != sha256(content[start + digits :]).encode():
         raise ValueError("its content does not match its own hash")
     return True
+
+
+def unsealed(content: bytes) -> bytes:
+    """Return a sealed object.
+
+    Raises:
+        ValueError: It has no seal, or is not what was sealed.
+    """
+    if not is_sealed(content):
+        raise ValueError("it does not begin with its own hash")
+    return content
+
+
+def footed(content: bytes, comment: str) -> bytes:
+    """Return a text with the hash of all of it in one more line.
+
+    Args:
+        content: The text, which ends with a line's end.
+        comment: How its language writes a comment, as `"# {}"`.
+    """
+    return content + comment.format(f"sha256 {sha256(content)}").encode() + b"\n"
+
+
+def unfooted(content: bytes, comment: str) -> bytes:
+    """Return a text without the line that `footed` added.
+
+    Raises:
+        ValueError: It is not what was written.
+    """
+    above = content[: content.rfind(b"\n", 0, -1) + 1]
+    if footed(above, comment) != content:
+        raise ValueError("it does not end with its own hash")
+    return above
 
 
 def code_hash(files: Iterable[Path]) -> str:

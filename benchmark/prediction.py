@@ -14,7 +14,7 @@ from jaxtyping import Float, Int16
 
 from benchmark import weights
 from benchmark.contracts import InputError, Method, Row, TextTowerSpec
-from benchmark.files import is_bomb, is_formula
+from benchmark.files import in_csv, is_bomb, is_cell
 from benchmark.identity import plain_settings
 from benchmark.metrics import decide
 from benchmark.records import FitRecord, Unusable
@@ -42,8 +42,10 @@ class Crops:
     diameter_mm: Float[np.ndarray, " nodules"]
 
     def __post_init__(self) -> None:
-        if formulas := [name for name in self.ids if is_formula(name)]:
-            raise InputError(f"the nodule_id {formulas[0]!r} is a formula to a spreadsheet: name it otherwise")
+        if unfit := [name for name in self.ids if not is_cell(name)]:
+            raise InputError(
+                f"the nodule_id {unfit[0]!r} is a formula to a spreadsheet, or more than one line: name it otherwise"
+            )
 
 
 def read_crops(path: Path) -> Crops:
@@ -192,11 +194,12 @@ def csv_text(
     """
     mean = each.mean(axis=0)
     out = io.StringIO()
-    out.writelines(f"# {' '.join(remark.split())}\n" for remark in remarks)
+    out.writelines(f"# {in_csv(remark)}\n" for remark in remarks)
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["nodule_id", "decision", *(f"p_{k}" for k in class_names), *(f"std_{k}" for k in class_names)])
+    names = [in_csv(name) for name in class_names]
+    writer.writerow(["nodule_id", "decision", *(f"p_{k}" for k in names), *(f"std_{k}" for k in names)])
     spread = each.std(axis=0, ddof=1).tolist() if len(each) > 1 else None
     for number, (name, decision) in enumerate(zip(crops.ids, decide(mean, row.decoder).tolist(), strict=True)):
         deviations = [f"{value:.6f}" for value in spread[number]] if spread else [""] * len(class_names)
-        writer.writerow([name, class_names[decision], *(f"{value:.6f}" for value in mean[number]), *deviations])
+        writer.writerow([name, names[decision], *(f"{value:.6f}" for value in mean[number]), *deviations])
     return out.getvalue()

@@ -3,12 +3,13 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
 from benchmark.against_base import COMPARISON, differences
-from benchmark.files import is_formula
+from benchmark.files import in_csv
 from benchmark.footnotes import footnotes
 from benchmark.tables import Table, cells, grid
 
@@ -17,15 +18,15 @@ _RIGHT = ("left", "right", "right", "right")
 
 def markdown(table: Table, notes: Sequence[str]) -> str:
     """Return a table as Markdown, with its notes before and its comparisons behind."""
-    parts = [f"# {table.title}", "", *(f"- {_md(note)}" for note in notes), ""]
+    parts = [f"# {_md(table.title)}", "", *(f"- {_md(note)}" for note in notes), ""]
     for block in table.blocks:
-        headers = ["Method", *(column.heading for column in block.columns)]
+        headers = ["Method", *(_md(column.heading) for column in block.columns)]
         body = grid(table, block, ("**", "**"))
         lines = [[_md(line.marked), *texts] for line, texts in zip(table.lines, body, strict=True)]
-        parts += [f"## {block.title}", "", tabulate(lines, headers, "pipe", disable_numparse=True), ""]
+        parts += [f"## {_md(block.title)}", "", tabulate(lines, headers, "pipe", disable_numparse=True), ""]
         for section in block.compared:
             if compared := differences(table, section):
-                parts += [f"{section.title}, accuracy against {_md(table.lines[0].title)}, in points:", ""]
+                parts += [f"{_md(section.title)}, accuracy against {_md(table.lines[0].title)}, in points:", ""]
                 compared = [[_md(texts[0]), *texts[1:]] for texts in compared]
                 parts += [tabulate(compared, COMPARISON, "pipe", disable_numparse=True, colalign=_RIGHT), ""]
     parts += [f"- {_md(note)}" for note in footnotes(table)]
@@ -62,18 +63,18 @@ def csv_text(table: Table, columns: dict[str, str]) -> str:
             for metric, score in cells(line, section).items():
                 numbers = [*("" if math.isnan(n) else f"{n:.6f}" for n in (score.mean, score.std)), len(score.folds)]
                 head = [section.protocol.key, section.decision, line.row.key, line.title, line.row.kind, metric]
-                writer.writerow([*map(_cell, head), *numbers, *map(_cell, columns.values())])
+                writer.writerow([*map(in_csv, head), *numbers, *map(in_csv, columns.values())])
     return out.getvalue()
 
 
-def _cell(text: str) -> str:
-    """Return a user's words as a cell that no spreadsheet runs."""
-    return f"'{text}" if is_formula(text) else text
+# What Markdown would take for markup: cells, code, links, pictures, emphasis, struck text, HTML, character references,
+# addresses (GitHub makes links of bare ones), and what begins a heading, a list or a rule. Not `_` within a word.
+_MARKUP = re.compile(r"[\\|`\[\]*~<>@]|!(?=\[)|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|(?<=:)/(?=/)|(?<=\b[Ww]{3})\.|^[#+=-]")
 
 
 def _md(text: str) -> str:
-    """Return a user's words as one cell of one line."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    """Return a user's words as one cell of one line, shown as they are: nothing in them is rendered or fetched."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 _TEX = {

@@ -1,4 +1,4 @@
-"""What fits took on this machine, kept in the work folder, and what others will take by that.
+"""What fits took on this machine, kept in the work folder under a seal, and what others will take by that.
 
 A fit's time is known from the last profile or run of the same settings: machine, nodules, recipe, encoder, text tower.
 Hyperparameters of a row changed by hand count as its own.
@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from benchmark import torchbuild
-from benchmark.files import sha256, write_atomically
+from benchmark.files import sealed, sha256, unsealed, write_atomically
 from benchmark.forecast import Forecast, duration
 from benchmark.identity import without_file
 from benchmark.recipe import Preset
@@ -177,7 +177,7 @@ class Timings:
         content, _ = _read(self.file)  # as it is now: another command may have written since
         content.kept[self.key] = self.kept
         try:
-            write_atomically(self.file, msgspec.json.format(msgspec.json.encode(content), indent=1))
+            write_atomically(self.file, sealed(msgspec.json.format(msgspec.json.encode(content), indent=1)))
         except OSError as error:
             return [f"the times of these fits are not kept: {self.file} cannot be written ({error.strerror})"]
         return [self.fault] * bool(self.fault)
@@ -204,7 +204,7 @@ def now() -> str:
 def _read(file: Path) -> tuple[_Content, str]:
     """Return what a file holds, or nothing and why it is not used."""
     try:
-        content = msgspec.json.decode(file.read_bytes(), type=_Content)
+        content = msgspec.json.decode(unsealed(file.read_bytes()), type=_Content)
         if content.format == FORMAT:
             return content, ""
         why = f"of another version of this suite: format {content.format}, not {FORMAT}"
@@ -212,6 +212,6 @@ def _read(file: Path) -> tuple[_Content, str]:
         return _Content(FORMAT, {}), ""
     except OSError as error:
         why = f"cannot be read ({error.strerror})"
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         why = f"damaged, or of another version of this suite ({error})"
     return _Content(FORMAT, {}), f"the times kept in {file} are not used: it is {why}"

@@ -112,7 +112,7 @@ def read(run: Run, record: FitRecord) -> Weights:
         raise Unusable(f"its weights are missing: there is no {path}") from error
     except OSError as error:
         refuse(error)
-    about = _about(content)
+    about = of_content(content)
     if about is not None and about.spec != record.spec:
         raise Unusable(f"{path} holds the weights of another fit, {about.spec.path().with_suffix('').as_posix()}")
     if about is not None and about.key != record.key:
@@ -123,8 +123,8 @@ def read(run: Run, record: FitRecord) -> Weights:
     return Weights(about, state, state.pop(FEATURES, None))
 
 
-def _about(content: bytes) -> About | None:
-    """Return which fit a file says it is of; None where it is damaged."""
+def of_content(content: bytes) -> About | None:
+    """Return which fit a file, of which its beginning is enough, says it is of; None where it is damaged."""
     try:
         return msgspec.json.decode(said(content)[_ABOUT], type=About)
     except (ValueError, KeyError, RecursionError):

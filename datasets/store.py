@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from numpy.lib import format as npy
 
 from benchmark.contracts import Cohort, InputError, Volumes
-from benchmark.files import is_formula, promised, replacing
+from benchmark.files import is_cell, promised, replacing
 from datasets.protocols import LABEL_SETS, labels
 
 FORMAT = 2
@@ -206,7 +206,7 @@ def csv_of(cohort: Cohort, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> b
     (empty where left out) and fold. `benchmark.nodules` reads it.
 
     Raises:
-        InputError: A text that came with the nodules is a formula to a spreadsheet.
+        InputError: A text that came with the nodules is a formula to a spreadsheet, or more than one line.
     """
     columns: dict[str, Iterable[object]] = {
         "nodule_id": cohort.nodule_ids,
@@ -228,9 +228,12 @@ def csv_of(cohort: Cohort, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> b
         classes = labels(cohort, label_set, rule).tolist()
         columns[f"label_{label_set}"] = ["" if label < 0 else label for label in classes]
     columns["fold"] = fold_of.tolist()
-    for name in ("nodule_id", "scan_id", "patient_id", *(f"stratum_{name}" for name in cohort.strata)):
-        if formulas := [text for text in map(str, columns[name]) if is_formula(text)]:
-            raise InputError(f"the {name} {formulas[0]!r} is a formula to a spreadsheet: write it otherwise")
+    words = ("nodule_id", "scan_id", "patient_id", *(name for name in columns if name.startswith("stratum_")))
+    for name, texts in [("name of a column", columns), *((name, columns[name]) for name in words)]:
+        if unfit := [text for text in map(str, texts) if not is_cell(text)]:
+            raise InputError(
+                f"the {name} {unfit[0]!r} is a formula to a spreadsheet, or more than one line: write it otherwise"
+            )
 
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

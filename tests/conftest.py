@@ -46,7 +46,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--all-faults", action="store_true", help="play 300 schedules of a store's faults, not 60 of them (minutes)"
     )
     parser.addoption(
-        "--damages", type=int, default=500, metavar="N", help="damage files in so many ways (500; 20,000 take minutes)"
+        "--damages",
+        type=int,
+        metavar="N",
+        help="damage files in so many ways (500; with --reliability 20,000: minutes)",
     )
     parser.addoption("--every-write", action="store_true", help="fail every write of a run, not each ninth (minutes)")
     larger = "the larger figures of tests/reliability, written to results/golden/reliability.json (hours)"

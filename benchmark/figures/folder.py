@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import msgspec
 
+from benchmark.files import footed, in_csv, unfooted
 from benchmark.records import FitSpec
 
 FOLDER, SHARES = "figures", "shares.csv"
@@ -55,16 +56,25 @@ class Line:
 _COLUMNS = [field.name for field in fields(Line)]
 
 
+_COMMENT = "# {}"
+
+
 def csv_text(lines: Sequence[Line], note: str) -> str:
-    """Return shares as CSV, below a comment that says what they rest on; the same shares give the same bytes."""
+    """Return shares as CSV, below a comment that says what they rest on; the same shares give the same bytes.
+
+    The last line holds the hash of all above it.
+    """
     out = io.StringIO()
-    out.write(f"# {' '.join(note.split())}\n")
+    out.write(f"# {in_csv(note)}\n")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for line in lines:
-        cells = vars(line).values()
-        writer.writerow([f"{cell + 0.0:.6f}" if isinstance(cell, float) else cell for cell in cells])
-    return out.getvalue()
+        writer.writerow(map(_cell, vars(line).values()))
+    return footed(out.getvalue().encode(), _COMMENT).decode()
+
+
+def _cell(value: object) -> str:
+    return f"{value + 0.0:.6f}" if isinstance(value, float) else in_csv(str(value))
 
 
 def parse(content: bytes) -> tuple[list[Line], str]:
@@ -73,7 +83,7 @@ def parse(content: bytes) -> tuple[list[Line], str]:
     Raises:
         ValueError: It did not write this.
     """
-    first, _, rest = content.decode("utf-8").partition("\n")
+    first, _, rest = unfooted(content, _COMMENT).decode("utf-8").partition("\n")
     try:
         names, *rows = list(csv.reader(io.StringIO(rest, newline=""), strict=True)) or [[]]
         if names != _COLUMNS or not first.startswith("# "):

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from benchmark.contracts import InputError
 from benchmark.figures import folder as drawn
-from benchmark.files import sha256, write_atomically
+from benchmark.files import footed, sha256, unfooted, write_atomically
 from benchmark.report import (
     comparisons,
     evidence,
@@ -52,11 +52,14 @@ CHAPTERS: tuple[Callable[[Gathered], Chapter], ...] = (
     repeat.chapter,
     evidence.chapter,
 )
+_COMMENT = "<!-- {} -->"
 _HEAD = 2000  # bytes of a page, in which its first lines say what it was made from
 
 
 def write(folder: Path, known: Known, file: Path | None = None) -> bool:
-    """Make a run's report unless it is there, made from the same files by the same code; return whether it was made.
+    """Make a run's report unless it is there whole, made from the same files by the same code; return if it was made.
+
+    Its last line is a comment with the hash of all above it.
 
     Args:
         folder: Of the run.
@@ -70,7 +73,7 @@ def write(folder: Path, known: Known, file: Path | None = None) -> bool:
     made_from = _made_from(folder, known)
     if _is_made_from(file, made_from):
         return False
-    write_atomically(file, page(gather(folder, known), made_from))
+    write_atomically(file, footed(page(gather(folder, known), made_from).encode(), _COMMENT))
     return True
 
 
@@ -110,11 +113,12 @@ def _made_from(folder: Path, known: Known) -> str:
 
 
 def _is_made_from(file: Path, made_from: str) -> bool:
+    """Say whether a page is there, whole, and made from what would make it now."""
     try:
-        with file.open("rb") as opened:
-            head = opened.read(_HEAD)
-    except FileNotFoundError:
+        html = unfooted(file.read_bytes(), _COMMENT)
+    except (FileNotFoundError, ValueError):
         return False
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}): see to it, or move it away") from error
-    return re.search(rb'name="made-from" content="(\w*)"', head) is not None and made_from.encode() in head
+    said = re.search(rb'name="made-from" content="(\w*)"', html[:_HEAD])
+    return said is not None and said[1] == made_from.encode()

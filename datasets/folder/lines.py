@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmark.contracts import InputError
-from benchmark.files import is_formula
+from benchmark.files import is_cell
 
 Point = tuple[float, float, float]
 
@@ -42,7 +42,7 @@ class Line:
             self.refuse(f"{column} is {name!r}, which stands for a missing value: fill it in, or leave the line out")
         if any(unicodedata.category(letter) == "Cc" for letter in self.cells[column]):
             self.refuse(f"{column} is {self.cells[column]!r}, which holds a control character: write it without")
-        if is_formula(name):
+        if not is_cell(name):
             self.refuse(f"{column} is {name!r}, which a spreadsheet takes for a formula: name it otherwise")
         return name
 

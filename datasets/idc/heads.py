@@ -9,6 +9,7 @@ from types import TracebackType
 
 import msgspec
 
+from benchmark.files import sha256
 from datasets.dicom import elements, headers
 from datasets.dicom.files import DICM, File
 from datasets.dicom.headers import LONG_HEAD_BYTES, Slice
@@ -58,9 +59,9 @@ def _goes_on(data: bytes) -> bool:
 
 
 class Notes:
-    """A file that remembers the heads of a series' objects, a line each, written as they come.
+    """A file that remembers the heads of a series' objects, a line each behind its hash, written as they come.
 
-    What was noted before the process died is there for the next one; a torn last line is passed over.
+    What was noted before the process died is there for the next one; a torn or damaged line is passed over.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,15 +85,18 @@ class Notes:
 
     def note(self, one: Object, head: Slice | None) -> None:
         """Remember a head; None forgets it."""
-        line = json.dumps([msgspec.to_builtins(one), msgspec.to_builtins(head)])
+        line = json.dumps([msgspec.to_builtins(one), msgspec.to_builtins(head)]).encode()
         with self._lock:
             self._known[one] = head
-            self._file.write(f"{line}\n".encode())
+            self._file.write(b"%s %s\n" % (sha256(line).encode(), line))
             self._file.flush()
 
 
 def _lines(lines: Iterable[bytes]) -> Iterable[tuple[Object, Slice | None]]:
-    for line in lines:
+    for whole in lines:
+        seal, _, line = whole.partition(b" ")
+        if seal != sha256(line).encode():
+            continue
         try:
             yield msgspec.convert(json.loads(line), tuple[Object, Slice | None])
         except (ValueError, msgspec.ValidationError):

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from benchmark.contracts import InputError
-from benchmark.files import write_atomically
+from benchmark.files import is_sealed, sealed, write_atomically
 from datasets.dicom.files import Fault
 from datasets.dicom.headers import Slice
 from datasets.dicom.images import Image, image_hash, read_images
@@ -17,6 +17,12 @@ CHANGED = "its pixels are not those of its first reading"
 
 
 _Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Unsealed = dict[Annotated[str, msgspec.Meta(pattern="^[0-9.]+$")], _Hash]  # what an earlier version wrote
+
+
+class _Sealed(msgspec.Struct):
+    series: str
+    first: dict[str, _Hash]
 
 
 class Ledger:
@@ -31,10 +37,17 @@ class Ledger:
         """
         self.path, self.hashes = path, dict[str, str]()
         try:
-            self.hashes = msgspec.json.decode(path.read_bytes(), type=dict[str, _Hash])
+            content = path.read_bytes()
+            if is_sealed(content):
+                kept = msgspec.json.decode(content, type=_Sealed)
+                if kept.series != path.stem:
+                    raise ValueError(f"it is that of the series {kept.series}")
+                self.hashes = kept.first
+            else:
+                self.hashes = msgspec.json.decode(content, type=_Unsealed)
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{path}, which holds the first readings of a series' slices, cannot be read ({error}): restore it, or "
                 "delete it to take the slices as they are now for the first ones"
@@ -46,8 +59,9 @@ class Ledger:
         return self.hashes.setdefault(one.sop_uid, found) == found
 
     def write(self) -> None:
-        """Keep it."""
-        write_atomically(self.path, json.dumps(self.hashes, indent=0, sort_keys=True))
+        """Keep it, under a seal."""
+        content = json.dumps({"series": self.path.stem, "first": dict(sorted(self.hashes.items()))}, indent=0)
+        write_atomically(self.path, sealed(content.encode()))
 
 
 def changed(root: Path, slices: Sequence[Slice], ledger: Path) -> list[Fault]:

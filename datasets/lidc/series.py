@@ -106,7 +106,7 @@ def crop(job: Job) -> tuple[Volumes, Outcome]:
         kept = make(job)
         outcome = json.dumps(msgspec.to_builtins(kept[1]))  # json, since a file's name may be no UTF-8
         with replacing(job.part) as file:
-            np.savez(file, volumes=kept[0], outcome=np.array(outcome))
+            np.savez(file, volumes=kept[0], outcome=np.array(outcome), name=np.array(job.part.name))
     return kept
 
 
@@ -115,6 +115,8 @@ def load(part: Path) -> tuple[Volumes, Outcome] | None:
     try:
         with part.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if stored.zip.testzip() is not None:  # an array that seems shorter than its member is read unchecked
+                return None
+            if str(stored["name"]) != part.name:  # another part in its place, of the same series perhaps
                 return None
             return stored["volumes"], msgspec.convert(json.loads(str(stored["outcome"])), Outcome)
     except Exception:  # whatever is wrong with it, it is made again

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from benchmark.contracts import InputError, Json
-from benchmark.files import write_atomically
+from benchmark.files import sealed, unsealed, write_atomically
 from datasets.code import code_hash, json_hash
 from datasets.dicom import archive, elements, files, headers, members
 from datasets.dicom.files import Fault, Refused, Unit
@@ -32,9 +32,12 @@ class Index:
     """What one folder or archive holds.
 
     Attributes:
+        file: Name of the index file, so that none is taken for another.
         slices: CT slices.
         faults: Files that are none, with the reason.
     """
+
+    file: str
 
     slices: list[Slice] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -128,7 +131,7 @@ def index(place: tuple[Path, Unit, Path]) -> Index:
     root, unit, path = place
     if (kept := _remembered(path)) is not None:
         return kept
-    found = Index()
+    found = Index(path.name)
     for file in archive.read(root, unit):
         if isinstance(file, Fault):
             found.faults.append(file)
@@ -137,17 +140,18 @@ def index(place: tuple[Path, Unit, Path]) -> Index:
             found.slices.append(headers.read_header(file))
         except Refused as refused:
             found.faults.append(Fault(file.label, str(refused)))
-    write_atomically(path, json.dumps(msgspec.to_builtins(found)))  # json, since a file's name may be no UTF-8
+    content = json.dumps(msgspec.to_builtins(found), indent=0)  # json, since a file's name may be no UTF-8
+    write_atomically(path, sealed(content.encode()))
     return found
 
 
 def _remembered(path: Path) -> Index | None:
     """Return what an index file says; None where it is not there or not whole, or a fault of its may have passed."""
     try:
-        kept = msgspec.convert(json.loads(path.read_bytes()), Index)
+        kept = msgspec.convert(json.loads(unsealed(path.read_bytes())), Index)
     except (OSError, ValueError, RecursionError):
         return None
-    return None if any(fault.passing for fault in kept.faults) else kept
+    return None if kept.file != path.name or any(fault.passing for fault in kept.faults) else kept
 
 
 def root_of(root: Path | None) -> Path:

@@ -62,6 +62,96 @@ def test_a_packed_run_that_was_cut_short_is_a_sentence(folder, tmp_path):
         pass
 
 
+def members(packed: bytes) -> list[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(lzma.decompress(packed))) as archive:
+        return [(one.name, archive.extractfile(one).read()) for one in archive]
+
+
+def tar_of(members: list[tuple[str, bytes]]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, content in members:
+            archive.addfile(entry(name, len(content)), io.BytesIO(content))
+    return made.getvalue()
+
+
+@pytest.fixture(scope="module")
+def packed(folder, tmp_path_factory) -> bytes:
+    file = tmp_path_factory.mktemp("whole") / "run.tar.xz"
+    archive.pack(folder, file)
+    return file.read_bytes()
+
+
+def read(path, content: bytes) -> list[str]:
+    path.write_bytes(content)
+    with archive.opened(path) as unpacked:
+        return sorted(one.relative_to(unpacked).as_posix() for one in unpacked.rglob("*.json"))
+
+
+def test_a_plain_tar_of_a_run_is_read_as_its_packed_run_is(packed, tmp_path):
+    assert read(tmp_path / "x", packed) == read(tmp_path / "x", lzma.decompress(packed))
+
+
+def test_a_packed_run_of_an_earlier_version_has_no_list_and_is_read_as_xz_alone(packed, tmp_path):
+    old = tar_of(members(packed)[1:])
+    assert len(read(tmp_path / "x", lzma.compress(old))) == 21
+    with pytest.raises(InputError, match=r"a plain tar without packed\.json"):
+        read(tmp_path / "x", old)
+
+
+@pytest.mark.parametrize("is_packed", [True, False], ids=["xz", "plain"])
+@pytest.mark.parametrize("without_list", [True, False], ids=["old", "new"])
+def test_a_tar_cut_between_two_members_is_no_run_of_fewer_fits(packed, tmp_path, is_packed, without_list):
+    whole = members(packed)[without_list:]
+    tar = tar_of(whole)
+    cut = tar[: tar.rindex(whole[-1][0].encode() + b"\0")]
+    assert len(cut) % 512 == 0
+    for content in (cut, cut + bytes(512), cut + bytes(1024) + tar[len(cut) :]):
+        with pytest.raises(InputError, match="damaged one"):
+            read(tmp_path / "x", lzma.compress(content) if is_packed else content)
+
+
+def test_a_damaged_header_of_a_member_is_not_taken_for_the_end(packed, tmp_path):
+    tar = bytearray(tar_of(members(packed)[1:]))
+    tar[tar.index(b"fits/two/majority/fold3")] ^= 1
+    with pytest.raises(InputError, match="damaged one"):
+        read(tmp_path / "x", lzma.compress(tar))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: whole[:-1],
+        lambda whole: [*whole, ("fits/three/ce/fold9-seed0.json", b"{}")],
+        lambda whole: [*whole[:-1], (whole[-1][0], whole[-2][1])],
+        lambda whole: [*whole[:-1], ("fits/three/ce/fold9-seed0.json", whole[-1][1])],
+    ],
+    ids=["one less", "one more", "another's content", "another name"],
+)
+def test_a_packed_run_holds_what_its_list_says(packed, tmp_path, change):
+    for content in (tar_of(change(members(packed))), lzma.compress(tar_of(change(members(packed))))):
+        with pytest.raises(InputError, match="is not what was packed"):
+            read(tmp_path / "x", content)
+
+
+def test_an_edited_list_is_not_believed(packed, tmp_path):
+    (name, listed), *rest = members(packed)
+    for content in (listed.replace(b"cohort.csv", b"cohort.csw"), listed.replace(b'"sha256"', b'"sha257"'), b"{}"):
+        with pytest.raises(InputError, match="its own hash"):
+            read(tmp_path / "x", tar_of([(name, content), *rest]))
+
+
+def test_a_packed_run_without_its_last_byte_is_cut_short(packed, tmp_path):
+    with pytest.raises(InputError, match="cut short"):
+        read(tmp_path / "x", packed[:-1])
+
+
+def test_nothing_may_follow_a_packed_run(packed, tmp_path):
+    for more in (b"x", packed):
+        with pytest.raises(InputError, match="something follows its end"):
+            read(tmp_path / "x", packed + more)
+
+
 def entry(name: str, size: int, **changes) -> tarfile.TarInfo:
     made = tarfile.TarInfo(name)
     made.size = size

@@ -71,8 +71,10 @@ class Later(Linear):
 class Large(Linear):
     """Memory holds three nodules of it."""
 
+    most = 3
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        if len(batch) > 3:
+        if len(batch) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return super().loss(batch)
 
@@ -81,7 +83,7 @@ class Large(Linear):
 def fit(run, data, monkeypatch):
     """Make a fit; interrupt it at a step, if one is named."""
 
-    def fit(make=Loses, at_step: int = 10**6, key: str = "key", data=data, **extras: object):
+    def fit(make=Loses, at_step: int = 10**6, key: str = "key", data=data, preset=PRESET, **extras: object):
         taken, whole = iter(range(1, 10**6)), Step.__call__
 
         def step(self: Step, batch: Batch) -> None:
@@ -89,7 +91,7 @@ def fit(run, data, monkeypatch):
                 raise KeyboardInterrupt
             whole(self, batch)
 
-        setup = Setup(PRESET, torch.device("cpu"), key, Extras(**{"checkpoint_s": 0.0} | extras))
+        setup = Setup(preset, torch.device("cpu"), key, Extras(**{"checkpoint_s": 0.0} | extras))
         with monkeypatch.context() as patch:
             patch.setattr(Step, "__call__", step)
             try:
@@ -115,6 +117,25 @@ def test_an_interrupted_fit_ends_with_the_bits_of_an_unbroken_one(fit, run, make
     assert np.array_equal(broken.proba, whole.proba) and broken.metadata.history == whole.metadata.history
     assert (broken.metadata.resumed, whole.metadata.resumed) == ([2], [])
     assert not run.checkpoint_path(SPEC).exists()
+
+
+def test_an_interrupted_average_of_weights_goes_on_as_heavy_as_it_was(fit, run):
+    averaged = replace(PRESET, recipe=replace(PRESET.recipe, ema=0.9))
+    whole = fit(preset=averaged)
+    run.path(SPEC).unlink()
+    assert fit(at_step=6, preset=averaged) is None
+    broken = fit(preset=averaged)
+    assert broken.metadata.resumed == [2] and np.array_equal(broken.proba, whole.proba)
+
+
+def test_a_fit_that_memory_held_whole_and_holds_no_more_begins_anew(fit, run, monkeypatch):
+    whole = unbroken(fit, run, Large)
+    with monkeypatch.context() as patch:
+        patch.setattr(Large, "most", 100)
+        assert fit(Large, at_step=6) is None and run.checkpoint_path(SPEC).is_file()
+    broken = fit(Large)
+    assert (broken.metadata.micro_batch, broken.metadata.resumed) == (2, [])
+    assert np.array_equal(broken.proba, whole.proba) and broken.metadata.history == whole.metadata.history
 
 
 def test_the_test_curve_goes_on_too(fit, run, monkeypatch):

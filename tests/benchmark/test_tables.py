@@ -432,6 +432,58 @@ def test_what_a_user_wrote_stays_in_its_cell():
     assert r"CE a$|$b c \$x\textasciicircum{}2\$ \textbackslash{}foo \{z\}" in latexed
 
 
+WORDS = {
+    "HTML": ("<img src=//192.0.2.1/x>", r"\<img src=//192.0.2.1/x\>"),
+    "a character reference": ("A & B &lt;b&gt; &#60;", r"A & B \&lt;b\&gt; \&#60;"),
+    "a link": ("[CE](http://192.0.2.1)", r"\[CE\](http:\//192.0.2.1)"),
+    "a remote picture": ("![x](https://192.0.2.1/x.png)", r"\!\[x\](https:\//192.0.2.1/x.png)"),
+    "a bare address": ("http://192.0.2.1 www.example.org", r"http:\//192.0.2.1 www\.example.org"),
+    "somebody's name": ("by @somebody", r"by \@somebody"),
+    "code": ("`x` ~~y~~", r"\`x\` \~\~y\~\~"),
+    "bold": ("**best** _so_ a_b", r"\*\*best\*\* \_so\_ a_b"),
+    "a heading": ("# x", r"\# x"),
+    "a cell": ("a|b \\| c", r"a\|b \\\| c"),
+    "plain words": ("CE (0.5-1.0), p! & q: 3/4 ± 1", "CE (0.5-1.0), p! & q: 3/4 ± 1"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_no_word_in_a_markdown_table_is_markup(name):
+    written, escaped = WORDS[name]
+    text = markdown(table([Line(row_of("ce"), written, {})], [OPEN_A]), [written, f"a note\n{written}"])
+    cells = [line.split("  ")[0] for line in text.splitlines() if line.startswith(f"| {escaped} ")]
+    assert len(cells) == 1 and f"\n- {escaped}\n" in text
+    inside = escaped.removeprefix("\\") if name == "a heading" else escaped
+    assert f"\n- a note {inside}\n" in text
+
+
+def test_the_names_of_classes_are_words_too():
+    protocol = replace(A, title="A*", class_names=("<b>", "x|y", "`z`"))
+    text = markdown(table([line("ce", [6] * 5)], [Section(protocol, "open")]), [])
+    assert r"\<b\>" in text and r"A\*" in text and "<b>" not in text and "A*" not in text
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("a\r=1", "a =1"),
+        ("a\n@x\t=2", "a @x =2"),
+        ("\r\n-A1", "'-A1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a;\uff0b1;-1;=x", "a;'\uff0b1;-1;'=x"),
+        ("-1.5", "-1.5"),
+        ("a=b; c", "a=b; c"),
+    ],
+    ids=["a sign", "a return", "a line and a tab", "a return first", "full-width", "semicolons", "a number", "words"],
+)
+def test_a_title_in_a_csv_is_one_cell_that_no_spreadsheet_runs(written, shown):
+    made = table([Line(row_of("ce"), written, {"three": fits("ce", [6] * 5)})], [OPEN_A])
+    text = csv_text(made, {"note": written})
+    assert "\r" not in text and {len(cells) for cells in csv.reader(io.StringIO(text, newline=""))} == {10}
+    assert {(row["title"], row["note"]) for row in csv.DictReader(io.StringIO(text))} == {(shown, shown)}
+
+
 def test_what_is_unknown_is_empty_in_the_csv():
     text = csv_text(table([line("ce", [6])], [RESTRICTED_B]), {})
     assert ",nan" not in text and ",0.600000,,1" in text

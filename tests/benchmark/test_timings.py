@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from benchmark import timings
+from benchmark.files import sealed
 from benchmark.forecast import Forecast, duration
 from benchmark.records import FitSpec, Metadata
 from benchmark.timings import FILE, FitTime, Machine, Timings, processor
 from fakes import PRESET, record
+from runs import resealed
 
 CE, CLIP = FitSpec("three", "ce", 0, 0), FitSpec("three", "clip", 0, 0)
 
@@ -74,9 +76,11 @@ def test_nothing_made_leaves_no_file(tmp_path):
         (b'{"format": 1, "kept": {"', "damaged"),
         pytest.param(b"\xff\xfe", "damaged", id="no UTF-8"),
         (b'{"format": 1, "kept": {"k": 3}}', "damaged"),
-        (b'{"format": 0, "kept": {}}', "format 0, not 1"),
-        (b'{"format": 2, "kept": {}}', "format 2, not 1"),
+        (b'{"format": 1, "kept": {}}', "does not begin with its own hash"),
+        (sealed(b'{"format": 0, "kept": {}}'), "format 0, not 1"),
+        (sealed(b'{"format": 2, "kept": {}}'), "format 2, not 1"),
     ],
+    ids=["cut", "no text", "another form", "without a seal", "older", "newer"],
 )
 def test_a_file_that_cannot_be_used_is_a_sentence_and_is_replaced_by_the_next_measurement(tmp_path, content, why):
     (tmp_path / FILE).write_bytes(content)
@@ -90,8 +94,16 @@ def test_a_file_that_cannot_be_used_is_a_sentence_and_is_replaced_by_the_next_me
 def test_a_time_below_zero_is_damage(tmp_path):
     opened(tmp_path).add({("three", "ce"): profiled(5.0)})
     file = tmp_path / FILE
-    file.write_text(file.read_text().replace("5.0", "-5.0"))
+    file.write_bytes(resealed(file.read_bytes().replace(b"5.0", b"-5.0")))
     assert "damaged" in opened(tmp_path).fault
+
+
+def test_a_time_that_was_edited_is_not_believed(tmp_path):
+    opened(tmp_path).add({("three", "ce"): profiled(5.0)})
+    file = tmp_path / FILE
+    file.write_bytes(file.read_bytes().replace(b"5.0", b"6.0"))
+    again = opened(tmp_path)
+    assert "does not match its own hash" in again.fault and again.forecast([CE]) is None
 
 
 def test_a_folder_that_cannot_be_written_costs_no_run_its_end(tmp_path):

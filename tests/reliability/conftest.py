@@ -75,3 +75,8 @@ def prepared(tmp_path_factory) -> Path:
     cohort = make_cohort(60, volumes=volumes, content_hash="")
     store.write(replace(cohort, content_hash=store.content_hash(cohort)), file)
     return file
+
+
+@pytest.fixture
+def canary(tmp_path) -> Path:
+    return tmp_path / "canary"

@@ -42,3 +42,22 @@ def test_run_json_and_cohort_csv_are_made_anew_and_every_fit_is_kept(tmp_path, c
     now = files(out)
     assert now.keys() == whole.keys()
     assert all(now[name] == whole[name] for name in whole if name.startswith(("fits/", "table", "cohort")))
+
+
+def test_a_fit_whose_kept_weights_are_damaged_is_made_anew_and_one_whose_weights_are_gone_is_not(tmp_path, capsys):
+    out, more = tmp_path / "run", ("--cohort", str(small_cohort(tmp_path)))
+    assert call(out, tmp_path / "work", *more) == 0
+    first, second = sorted(out.rglob("fits/**/ce/*.safetensors"))
+    whole, record = first.read_bytes(), first.with_suffix(".json").stat().st_mtime_ns
+    flip(first, -1)
+    second.unlink()
+    capsys.readouterr()
+    assert call(out, tmp_path / "work", *more) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "fold0-seed0.json: its kept weights are damaged, or of another training; kept in" in said
+    assert "the kept weights of 1 finished fits are gone, two/ce/fold1-seed0.safetensors first" in said
+    assert first.read_bytes() == whole and first.with_suffix(".json").stat().st_mtime_ns != record
+    assert not second.exists() and second.with_suffix(".json").exists()
+    assert len(list((out / "aside").iterdir())) == 2  # the record and its weights
+    capsys.readouterr()
+    assert call(out, tmp_path / "work", *more) == 0 and "damaged" not in capsys.readouterr().err

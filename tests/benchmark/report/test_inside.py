@@ -113,7 +113,7 @@ def test_without_figures_a_sentence_says_how_to_make_them(run):
 
 
 def test_a_page_is_made_again_when_a_figure_changes(drawn, monkeypatch):
-    monkeypatch.setattr(page, "page", lambda run, made_from: f'<meta name="made-from" content="{made_from}">')
+    monkeypatch.setattr(page, "page", lambda run, made_from: f'<meta name="made-from" content="{made_from}">\n')
     assert write(drawn, KNOWN) and not write(drawn, KNOWN)
     for name in ("tsne.svg", "attention.png", "shares.csv"):
         (drawn / "figures" / name).write_bytes(b"changed")

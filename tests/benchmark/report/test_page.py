@@ -176,7 +176,7 @@ def test_the_same_records_give_the_same_bytes_wherever_they_lie(small, copied):
 
 
 def test_a_page_is_made_again_only_if_something_changed(copied, monkeypatch, tmp_path):
-    monkeypatch.setattr(page, "page", lambda run, made_from: f'<meta name="made-from" content="{made_from}">')
+    monkeypatch.setattr(page, "page", lambda run, made_from: f'<meta name="made-from" content="{made_from}">\n')
     assert write(copied, KNOWN) and not write(copied, KNOWN)
     before = (copied / "report.html").read_bytes()
     rewrite(copied, spec("ce", 0), reason="changed")
@@ -191,6 +191,25 @@ def test_a_page_is_made_again_only_if_something_changed(copied, monkeypatch, tmp
     assert write(copied, KNOWN) and not write(copied, KNOWN)
     code.write_text("2")
     assert write(copied, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda html: html.replace(b"CLIP-Lung", b"CLIP-Lunge", 1),
+        lambda html: html[:-200],
+        lambda html: html[:-1],
+        lambda html: html + b"x",
+        lambda html: html[:5000],
+        lambda html: b"",
+    ],
+    ids=["edited", "cut", "cut by a sign", "appended to", "its head alone", "empty"],
+)
+def test_a_damaged_page_is_not_up_to_date(copied, spoil):
+    assert write(copied, KNOWN) and not write(copied, KNOWN)
+    whole = (copied / "report.html").read_bytes()
+    (copied / "report.html").write_bytes(spoil(whole))
+    assert write(copied, KNOWN) and (copied / "report.html").read_bytes() == whole
 
 
 def test_the_code_of_the_page_is_all_that_decides_it():

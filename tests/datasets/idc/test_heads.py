@@ -88,6 +88,16 @@ def test_a_line_that_is_torn_costs_itself_alone(noted):
     assert again.of(one) == head == again.of(other)
 
 
+def test_a_note_that_was_edited_or_has_no_hash_is_asked_for_again(noted):
+    path, one, head = noted
+    whole = path.read_bytes()
+    z = str(head.position_mm[2]).encode()
+    assert z in whole
+    for content in (whole.replace(z, b"1.5"), b"\n" + whole.strip().partition(b" ")[2] + b"\n"):
+        path.write_bytes(content)
+        assert heads.Notes(path).of(one) is None
+
+
 def test_a_store_that_always_fails_is_given_up_and_one_success_is_enough_to_go_on():
     from obstore.exceptions import GenericError
 

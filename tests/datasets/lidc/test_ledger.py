@@ -59,9 +59,39 @@ def test_crops_are_not_made_on_a_damaged_ledger_and_are_once_it_is_back(done):
     assert len(series.crop(job)[0]) == 1 and path.read_bytes() == whole
 
 
+def test_an_edited_ledger_or_another_series_is_told(tmp_path):
+    first = Ledger(tmp_path / "1.2.3.json")
+    first.hashes = {"1.2.3.4": "a" * 64}
+    first.write()
+    whole = first.path.read_bytes()
+    assert Ledger(first.path).hashes == first.hashes
+    first.path.write_bytes(whole.replace(b"1.2.3.4", b"1.2.3.5"))
+    with pytest.raises(InputError, match="does not match its own hash"):
+        Ledger(first.path)
+    (tmp_path / "1.2.4.json").write_bytes(whole)
+    with pytest.raises(InputError, match=r"it is that of the series 1\.2\.3"):
+        Ledger(tmp_path / "1.2.4.json")
+
+
+def test_a_ledger_of_an_earlier_version_is_read_and_one_with_a_damaged_seal_is_not(tmp_path):
+    path = tmp_path / "1.2.3.json"
+    path.write_text(json.dumps({"1.2.3.4": "a" * 64}))
+    kept = Ledger(path)
+    kept.write()
+    assert kept.hashes == Ledger(path).hashes == {"1.2.3.4": "a" * 64}
+    path.write_bytes(path.read_bytes().replace(b"sha256", b"sha257"))
+    with pytest.raises(InputError, match="restore it, or delete it"):
+        Ledger(path)
+
+
+def test_a_series_of_which_no_slice_was_read_has_an_empty_ledger(tmp_path):
+    Ledger(tmp_path / "1.2.3.json").write()
+    assert Ledger(tmp_path / "1.2.3.json").hashes == {}
+
+
 def test_verify_tells_a_damaged_ledger(done):
     _, found, path = done
-    assert found.verify() == len(json.loads(path.read_text()))
+    assert found.verify() == len(json.loads(path.read_text())["first"])
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match="restore it, or delete it"):
         found.verify()

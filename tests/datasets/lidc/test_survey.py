@@ -228,6 +228,29 @@ def test_a_changed_slice_never_makes_a_silent_crop(known, copy, tmp_path):
     assert ledger.CHANGED in report(tmp_path / "work")["nodules"]["left out"]["LIDC-IDRI-9000-r2"]
 
 
+@pytest.mark.parametrize("spoil", ["edited", "another's", "of an earlier version"])
+def test_an_index_of_headers_that_is_not_what_was_written_is_made_again(known, root, tmp_path, spoil):
+    whole = survey.find(root, tmp_path)
+    kept = {path: path.read_bytes() for path in (tmp_path / "index").iterdir()}
+    path, other = sorted(kept, key=lambda path: len(kept[path]))[-2:]
+    content = {
+        "edited": kept[path].replace(b'"problem": ""', b'"problem": "no"', 1),
+        "another's": kept[other],
+        "of an earlier version": b"{" + kept[path].partition(b'",')[2],
+    }[spoil]
+    assert content != kept[path]
+    path.write_bytes(content)
+    assert survey.find(root, tmp_path) == whole and path.read_bytes() == kept[path]
+
+
+def test_another_part_of_the_same_series_is_not_taken_for_this_one(known, root, tmp_path):
+    found = survey.find(root, tmp_path)
+    one, other = (found.jobs([known[0].nodules], code)[0] for code in ("one", "other"))
+    series.crop(one)
+    other.part.write_bytes(one.part.read_bytes())
+    assert series.load(one.part) and series.load(other.part) is None
+
+
 def test_a_damaged_part_file_is_made_again(known, root, tmp_path):
     path = prepare(root, tmp_path)
     path.unlink()
