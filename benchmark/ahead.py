@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmark import claims, slurm
+from benchmark import claims, files, slurm
 from benchmark.contracts import Row, TextTowerSpec
 from benchmark.executor import probe
 from benchmark.means import Means
@@ -22,7 +22,7 @@ def look(
 
     A finished run needs only its folder: its tables are made of records.
 
-    What commands that were killed have left of their claims is removed.
+    What commands that were killed have left of their claims and half-written files is removed.
 
     Args:
         folder: The run's.
@@ -36,6 +36,7 @@ def look(
     """
     writable(folder)
     claims.sweep(folder)
+    files.sweep(folder.rglob(files.PASSING))
     file = folder / "run.json"
     if file.exists() and load_run(file).finished:
         return []

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import platformdirs
 
+from benchmark import owners
 from benchmark.contracts import InputError
-from benchmark.files import write_atomically
+from benchmark.files import PASSING, sweep, write_atomically
 from benchmark.identity import ROOT
 
 VARIABLE = "LUNG_NODULE_BENCHMARK_WORK"
@@ -46,14 +47,17 @@ def expanded(text: str) -> Path:
 def writable(folder: Path) -> Path:
     """Return a folder that can be written to, or made: tried by a file, in it or in the nearest folder above it.
 
+    Files that processes which were killed left half written there are removed.
+
     Raises:
         InputError: It cannot be written to; said before any work is done, not after.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    trial = there / f".trial-{os.getpid()}"
+    trial = there / f".trial.{owners.mark()}.tmp"  # a killed process' is swept like what it had half written
     try:
+        sweep(there.glob(PASSING))
         write_atomically(trial, "")
-        trial.unlink(missing_ok=True)  # another container's process may have the same number
+        trial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"nothing can be written to {folder} ({error.strerror}): give another folder with --work, or in the "

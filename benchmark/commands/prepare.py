@@ -2,12 +2,13 @@
 
 import argparse
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
 
 import datasets
-from benchmark import commandline, places, screen
+from benchmark import commandline, files, places, screen
 from benchmark.progress import progress
 from benchmark.recipe import Preset
 from datasets import cohort, samples
@@ -27,6 +28,7 @@ def prepare(args: argparse.Namespace, preset: Preset, workers: int, err: Console
     """
     refuse = samples.refusal(args.nodules, args.label_rule, args.datasets, preset.folds)
     work, tell = places.work_folder(args.work) / "cohorts", partial(screen.say, err)
+    files.sweep(chain(work.glob(files.PASSING), work.glob(f"*/{files.PASSING}")))  # what was killed left of gigabytes
     with progress(err, "Looking for series", "folders and archives") as advance:
         given = commandline.source_options(args) | {"workers": workers, "progress": advance}
         collection = datasets.open_any(args.collection, args.source, work, **given)
