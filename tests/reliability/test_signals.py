@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from grids import Grid, left_behind
+from grids import Grid
+from leftovers import left_behind
 from zygote import Command
 
 IN_TIME_S = 10.0
