@@ -201,7 +201,8 @@ def _touched(file: Path) -> float:
 def _remove(run: Path, file: Path, claim: Claim | None) -> None:
     """Remove a claim if it is still this one, with what its process left of the fit's files that nobody needs.
 
-    That is what is half written, and a checkpoint that the fit's record came after. The claim is moved before it is removed: had another process put its own there meanwhile, that is put back.
+    That is what is half written, and a checkpoint that the fit's record came after. The claim is moved before it is
+    removed: had another process put its own there meanwhile, that is put back.
     """
     if claim is None or (now := _read(file)) is None or now.token != claim.token:
         return
