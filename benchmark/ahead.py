@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmark import claims, slurm
+from benchmark import claims, files, slurm
 from benchmark.contracts import Row, TextTowerSpec
 from benchmark.executor import judge as judge_scheduler
 from benchmark.executor import probe
@@ -49,7 +49,7 @@ def look(
 ) -> list[str]:
     """Try what the fits of a run will need that `judge` cannot know; return what to warn of.
 
-    What commands that were killed have left of their claims is removed.
+    What commands that were killed have left of their claims and half-written files is removed.
 
     Args:
         folder: The run's.
@@ -62,6 +62,7 @@ def look(
         InputError: What is missing, and what to do.
     """
     claims.sweep(folder)
+    files.sweep(folder.rglob(files.PASSING))
     if not (wanted := list(rows)):
         return []
     if tower.name != "random" and any(row.reads_text for row in wanted):

@@ -20,7 +20,7 @@ from benchmark.files import remains, sha256, write_atomically
 from benchmark.records import FitSpec
 from benchmark.state import Rest, put, taken, unheld
 from benchmark.trainer import Training
-from benchmark.weights import said
+from benchmark.weightfiles import said
 
 _MAGIC = b"checkpoint 1 "
 _ABOUT = "checkpoint"  # the only entry of safetensors' metadata: with several their order would change

@@ -8,16 +8,15 @@ those of two machines may differ; the owner's death is known at once where it wa
 
 import os
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import msgspec
 
+from benchmark import owners
 from benchmark.pulse import heard_by
 
 PATIENCE_S = 600.0
@@ -27,40 +26,6 @@ _BEAT_S = 1.0  # a claim is touched no more often
 
 class Taken(Exception):
     """Another process makes this fit just now."""
-
-
-@cache
-def _host() -> str:
-    """Return a name of this machine, as long as it runs, and of the container whose process numbers these are."""
-    known = [socket.gethostname()]
-    with suppress(OSError):
-        known.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        known.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(known)
-
-
-def _started(pid: int) -> str:
-    """Return when a process of this machine started, in the kernel's ticks; empty if it is none, or is dead.
-
-    Without /proc it is "?" for every process that there may be.
-    """
-    if not Path("/proc/self/stat").exists():
-        return "?" if os.name != "posix" or _answers(pid) else ""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if after_name[0] in "ZX" else after_name[19]  # a zombie is dead, only not yet buried
-
-
-def _answers(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # nothing is sent
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 @dataclass(frozen=True)
@@ -83,14 +48,14 @@ class Claim:
     worker: str = ""
     patience_s: float = PATIENCE_S
     token: str = field(default_factory=lambda: secrets.token_hex(8))
-    host: str = field(default_factory=_host)
+    host: str = field(default_factory=owners.host)
     pid: int = field(default_factory=os.getpid)
-    started: str = field(default_factory=lambda: _started(os.getpid()))
+    started: str = field(default_factory=lambda: owners.started(os.getpid()))
 
     @property
     def is_orphaned(self) -> bool:
         """Whether its process is known to be dead."""
-        return self.host == _host() and self.started != _started(self.pid)
+        return self.host == owners.host() and self.started != owners.started(self.pid)
 
     def file(self, run: Path) -> Path:
         """Return where the claim stands."""
@@ -149,8 +114,7 @@ def sweep(run: Path, driver: str = "") -> None:
         return
     now = _clock(run / FOLDER)
     for left in (run / FOLDER).glob(".*"):  # of a process that was killed in the moment between
-        said = _read(left)
-        if (said is not None and said.is_orphaned) or now - _touched(left) > PATIENCE_S:
+        if owners.is_of_the_dead(left.name.split(".")[-1]) or now - _touched(left) > PATIENCE_S:
             left.unlink(missing_ok=True)
     with suppress(OSError):  # others hold claims
         (run / FOLDER).rmdir()
@@ -164,7 +128,7 @@ def _all(run: Path) -> Iterator[tuple[Path, Claim]]:
 
 def _created(file: Path, claim: Claim) -> bool:
     """Create a claim if there is none; return whether that was so. It appears whole, where the disk has links."""
-    whole = file.with_name(f".new-{claim.token}")
+    whole = _passing(file.parent)
     try:
         while True:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -209,9 +173,14 @@ def _has_lapsed(file: Path, claim: Claim) -> bool:
     return claim.is_orphaned or _clock(file.parent) - _touched(file) > claim.patience_s
 
 
+def _passing(folder: Path) -> Path:
+    """Return a name that no other process can have, and that says whose it is."""
+    return folder / f".{secrets.token_hex(8)}.{owners.mark()}"
+
+
 def _clock(folder: Path) -> float:
     """Return the time by the clock of a folder's file system; 0, when nothing is old, if the folder has gone."""
-    clock = folder / f".clock-{secrets.token_hex(8)}"
+    clock = _passing(folder)
     try:
         clock.write_bytes(b" ")
         return clock.stat().st_mtime
@@ -230,9 +199,10 @@ def _touched(file: Path) -> float:
 
 
 def _remove(run: Path, file: Path, claim: Claim | None) -> None:
-    """Remove a claim if it is still this one, and what its process left half written of the fit's files.
+    """Remove a claim if it is still this one, with what its process left of the fit's files that nobody needs.
 
-    It is moved before it is removed: had another process put its own there meanwhile, that is put back.
+    That is what is half written, and a checkpoint that the fit's record came after. The claim is moved before it is
+    removed: had another process put its own there meanwhile, that is put back.
     """
     if claim is None or (now := _read(file)) is None or now.token != claim.token:
         return
@@ -240,7 +210,10 @@ def _remove(run: Path, file: Path, claim: Claim | None) -> None:
         record = run / "fits" / claim.fit
         for half in record.parent.glob(f".{record.stem}.*.tmp"):
             half.unlink(missing_ok=True)
-    away = file.with_name(f".away-{secrets.token_hex(8)}")
+        checkpoint = record.with_suffix(".checkpoint")
+        if record.exists() and _touched(checkpoint) <= _touched(record):
+            checkpoint.unlink(missing_ok=True)
+    away = _passing(file.parent)
     with suppress(FileNotFoundError):  # another process was faster
         file.rename(away)
         if (moved := _read(away)) is not None and moved.token != claim.token and not file.exists():

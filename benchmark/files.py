@@ -7,12 +7,16 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO
 from zipfile import ZipFile, is_zipfile
 
+from benchmark import owners
+
+PASSING = ".*.tmp"
+"""What files are called, as a pattern, until they are whole."""
 _BOMB, _TIMES = 2**28, 50  # bytes; as often as the file
 
 
@@ -28,7 +32,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Written beside under a name that no other process can have, synced, renamed; folders are made as needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.{owners.mark()}.tmp")
     try:
         with beside.open("xb") as file:
             yield file
@@ -46,6 +50,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def remains(path: Path) -> list[Path]:
     """Return what processes that were killed while they wrote a file left of it."""
     return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
+
+
+def sweep(passing: Iterable[Path]) -> None:
+    """Remove those half-written files, of those that fit `PASSING`, whose process is known to be dead."""
+    for left in passing:
+        if owners.is_of_the_dead(left.name.split(".")[-2]):
+            with suppress(OSError):  # another's, in a folder of several users: no concern of this command
+                left.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

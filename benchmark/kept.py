@@ -16,7 +16,7 @@ from benchmark.files import sha256, stamp
 from benchmark.records import FitRecord, FitSpec, Found
 from benchmark.run import Run
 from benchmark.runfile import refuse
-from benchmark.weights import of_content
+from benchmark.weightfiles import of_content
 
 _LONGEST = 10**8  # bytes of a header, as safetensors itself has it
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-from benchmark import devices
 from benchmark.contracts import InputError
+from benchmark.dispatch import Unfit
 from benchmark.files import code_hash
 from benchmark.identity import ROOT, commit
 
@@ -67,8 +67,10 @@ def checked(own: Version, work: Callable[[Job], Result], job: Job) -> Result:
     Raises:
         Unfit: It has another; says both.
     """
+    from benchmark import devices  # here: in the worker, which needs torch anyway
+
     if refusal := _refusal(own, here(), f"the worker {devices.here()}"):
-        raise devices.Unfit(refusal, devices.here(), replaceable=False)
+        raise Unfit(refusal, devices.here(), replaceable=False)
     return work(job)
 
 

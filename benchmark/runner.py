@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from benchmark import weights
+from benchmark import weightfiles, weights
 from benchmark.batches import part_of
 from benchmark.checkpoint import About, Checkpoints
 from benchmark.contracts import FoldData, InputError, Method, Row, Task, Unsupported
@@ -190,7 +190,7 @@ def _train(
         proba = tested()
         kept = None
         if setup.extras.weights:
-            about = weights.About(spec, setup.key, task)
+            about = weightfiles.About(spec, setup.key, task)
             kept = weights.pack(method, about, weights.image_features(method, test.split(micro_batch or _EVAL_BATCH)))
         return Result(proba, replace(made, method=method.metadata()), kept)
 

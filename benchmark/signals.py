@@ -9,8 +9,9 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
+from pathlib import Path
 from types import FrameType
 
 STOPPED = 130  # exit status, whichever signal it was
@@ -77,6 +78,10 @@ def end_if_stopped() -> None:
 
 def end() -> None:
     """End this process and those that it started, now."""
+    for started in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # a thread or a process that ended meanwhile
+            for pid in started.read_text().split():
+                os.kill(int(pid), signal.SIGTERM)  # what a thread is just starting, and would complain of half a start
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(STOPPED)

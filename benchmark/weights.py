@@ -5,7 +5,6 @@ the image features of the test nodules where the method has one image encoder, a
 the file's hash, so that weights of another fit or training, or damaged ones, are never taken for its own.
 """
 
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -15,32 +14,16 @@ from jaxtyping import Float
 from safetensors.torch import load, save
 from torch import Tensor
 
-from benchmark.contracts import Batch, Method, Task
+from benchmark.contracts import Batch, Method
 from benchmark.files import sha256
 from benchmark.identity import without_file
-from benchmark.records import FitRecord, FitSpec, Unusable
+from benchmark.records import FitRecord, Unusable
 from benchmark.run import Run
 from benchmark.runfile import refuse
+from benchmark.weightfiles import ABOUT, About, of_content
 
 FEATURES = "test:image_features"
 """Name of the features among the tensors; no part of a method is called so."""
-
-_ABOUT = "fit"  # the only entry of safetensors' metadata: with several their order would change from file to file
-
-
-@dataclass(frozen=True)
-class About:
-    """Which fit weights are of, and what its run's task was.
-
-    Attributes:
-        spec: The fit.
-        key: Of its record.
-        task: With whole crops, of which the row sees what it reads; without the place of the text tower's weights.
-    """
-
-    spec: FitSpec
-    key: str
-    task: Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +76,7 @@ def pack(method: Method, about: About, features: Float[Tensor, "nodules features
         state[FEATURES] = features
     tensors = {name: part.detach().cpu().contiguous().clone() for name, part in state.items()}
     task = replace(about.task, text_tower=without_file(about.task.text_tower))
-    return save(tensors, {_ABOUT: msgspec.json.encode(replace(about, task=task)).decode()})
+    return save(tensors, {ABOUT: msgspec.json.encode(replace(about, task=task)).decode()})
 
 
 def read(run: Run, record: FitRecord) -> Weights:
@@ -121,29 +104,3 @@ def read(run: Run, record: FitRecord) -> Weights:
         raise Unusable(f"{path} is damaged, or of another training of the fit")
     state = load(content)
     return Weights(about, state, state.pop(FEATURES, None))
-
-
-def of_content(content: bytes) -> About | None:
-    """Return which fit a file, of which its beginning is enough, says it is of; None where it is damaged."""
-    try:
-        return msgspec.json.decode(said(content)[_ABOUT], type=About)
-    except (ValueError, KeyError, RecursionError):
-        return None
-
-
-def said(content: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file, of which nothing else is read.
-
-    It begins with the length of its header, eight bytes, least first, and the header, which is JSON.
-
-    Raises:
-        ValueError: It is none.
-        KeyError: It has none.
-        RecursionError: The header is nested beyond all sense.
-    """
-    try:
-        (length,) = struct.unpack_from("<Q", content)
-    except struct.error as error:
-        raise ValueError(str(error)) from error
-    header = msgspec.json.decode(content[8 : 8 + length], type=dict[str, msgspec.Raw])
-    return msgspec.json.decode(header["__metadata__"], type=dict[str, str])

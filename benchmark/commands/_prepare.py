@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Int
 from rich.console import Console
 
 import datasets
-from benchmark import commandline, places, screen
+from benchmark import commandline, files, places, screen
 from benchmark.contracts import Cohort, Protocol
 from benchmark.progress import progress
 from benchmark.recipe import Preset
@@ -32,6 +33,8 @@ def prepare(args: argparse.Namespace, preset: Preset, workers: int, err: Console
     """
     refuse = samples.refusal(args.nodules, args.label_rule, args.datasets, preset.folds)
     work, tell = places.work_folder(args.work) / "cohorts", partial(screen.say, err)
+    halves = (place.glob(files.PASSING) for place in (work.parent, work, *work.glob("*/")))
+    files.sweep(chain.from_iterable(halves))  # what processes that were killed left, of gigabytes perhaps
     with progress(err, "Looking for series", "folders and archives") as advance:
         given = commandline.source_options(args) | {"workers": workers, "progress": advance}
         collection = datasets.open_any(args.collection, args.source, work, **given)

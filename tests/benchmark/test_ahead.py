@@ -1,17 +1,23 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 import methods
-from benchmark import ahead
+from benchmark import ahead, commandline, owners
+from benchmark.commands._prepare import prepare
 from benchmark.contracts import InputError
+from benchmark.identity import ROOT
 from benchmark.means import Means
 from benchmark.recipe import PRESETS
 from benchmark.scheduler import Scheduler
+from benchmark.screen import consoles
 from fakes import LINEAR, PRESET
 
 HERE = Means("cpu", 1)
 CLIP, OPENAI = methods.ROWS["clip"], PRESET.text_tower
+COHORTS = "work/cohorts/.a.npz", "work/cohorts/parts/.b.npz"
 NOBODY = Scheduler("tcp://127.0.0.1:1")
 
 
@@ -59,3 +65,29 @@ def test_slurms_file_and_the_credentials_of_a_scheduler_are_judged(tmp_path):
     with pytest.raises(InputError, match=r"authority's certificates .*none cannot be read"):
         scheduler = Scheduler("tls://127.0.0.1:1", tmp_path / "none", tmp_path / "none")
         ahead.judge(tmp_path / "run", [LINEAR], OPENAI, gone, Means("cpu", 1, scheduler))
+
+
+def test_what_commands_that_were_killed_left_half_written_in_a_run_or_of_a_cohort_is_removed(tmp_path, monkeypatch):
+    script = "from benchmark import owners; print(owners.mark())"
+    gone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    places = (
+        "run/.table1.md",
+        "run/fits/three/ce/.fold0-seed0.json",
+        "work/.timings.json",
+        "work/cohorts/.a.npz",
+        "work/cohorts/parts/.b.npz",
+    )
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        for mark in (gone, owners.mark()):
+            (tmp_path / f"{place}.01.{mark}.tmp").write_text("")
+    ahead.look(tmp_path / "run", [LINEAR], OPENAI, lambda _: None, HERE)
+    monkeypatch.setattr("benchmark.commands._prepare.datasets.open_any", gone_away)
+    with pytest.raises(InputError, match="no collection"):
+        prepare(commandline.parse(["--work", str(tmp_path / "work")]), PRESETS["smoke"], 1, consoles()[1])
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.tmp")}
+    assert left == {f"{place}.01.{owners.mark()}.tmp" for place in places}
+
+
+def gone_away(*_: object, **__: object) -> None:
+    raise InputError("no collection")

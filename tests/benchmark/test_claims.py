@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from benchmark import claims, pulse
+from benchmark import claims, owners, pulse
 from benchmark.claims import Claim, Taken, claimed, overdue, sweep
+from benchmark.identity import ROOT
 
 FIT = "three/ce/fold0-seed0.json"
 
@@ -20,6 +22,14 @@ def dead() -> Claim:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     return Claim(FIT, "driver", pid=gone.pid, started="1")
+
+
+@pytest.fixture
+def marks() -> list[str]:
+    """The marks of a process of this machine that is dead, and of this one."""
+    script = "from benchmark import owners; print(owners.mark())"
+    gone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    return [gone.stdout.strip(), owners.mark()]
 
 
 def put(run, claim: Claim) -> None:
@@ -90,12 +100,64 @@ def test_every_beat_of_the_pulse_keeps_a_claim_fresh_at_most_once_a_second(tmp_p
     pulse.beat()  # nobody listens
 
 
-def test_who_lost_a_claim_does_not_give_back_the_others(tmp_path):
+def test_who_lost_a_claim_does_not_give_back_the_others_nor_removes_what_that_one_writes(tmp_path):
     mine, other = Claim(FIT, "one"), Claim(FIT, "two")
+    half = tmp_path / "fits" / "three" / "ce" / ".fold0-seed0.json.12.tmp"
     with claimed(tmp_path, mine):
         mine.file(tmp_path).unlink()
         put(tmp_path, other)
-    assert claims._read(other.file(tmp_path)) == other
+        half.parent.mkdir(parents=True)
+        half.write_text("{")
+    assert claims._read(other.file(tmp_path)) == other and half.exists()
+
+
+def test_a_claim_that_another_put_there_in_the_last_moment_is_put_back(tmp_path, monkeypatch):
+    mine, other = Claim(FIT, "one"), Claim(FIT, "two")
+    put(tmp_path, other)
+    seen, read = iter([mine]), claims._read
+    monkeypatch.setattr(claims, "_read", lambda file: next(seen, None) or read(file))
+    claims._remove(tmp_path, mine.file(tmp_path), mine)
+    assert [path.name for path in (tmp_path / "claims").iterdir()] == [other.file(tmp_path).name]
+    assert read(other.file(tmp_path)) == other
+
+
+def test_a_disk_without_links_holds_claims_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with claimed(tmp_path, Claim(FIT, "one")):
+        assert claims._read(Claim(FIT, "").file(tmp_path)).driver == "one"
+        with pytest.raises(Taken), claimed(tmp_path, Claim(FIT, "two")):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_the_last_holder_takes_away_in_between_is_made_again(tmp_path, monkeypatch):
+    link, left = os.link, iter([True])
+
+    def taken_away(whole, file):
+        if next(left, False):
+            whole.unlink(), whole.parent.rmdir()
+        link(whole, file)
+
+    monkeypatch.setattr(os, "link", taken_away)
+    with claimed(tmp_path, Claim(FIT, "one")):
+        assert Claim(FIT, "").file(tmp_path).exists()
+
+
+def test_a_claim_that_goes_while_it_is_looked_at_is_not_old(tmp_path):
+    assert claims._touched(tmp_path / "gone") == float("inf")
+    assert claims._clock(tmp_path / "gone") == 0.0
+
+
+def test_a_claim_that_cannot_be_touched_does_not_end_the_fit(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with claimed(tmp_path, Claim(FIT, "one")):
+        Claim(FIT, "").file(tmp_path).unlink()
+        now[0] = 5.0
+        pulse.beat()
 
 
 def test_a_driver_sweeps_its_own_claims_and_dead_ones_alone(tmp_path, dead):
@@ -117,3 +179,45 @@ def test_a_claim_that_cannot_be_read_holds_until_it_is_old(tmp_path, content):
     os.utime(file, (1, 1))
     with claimed(tmp_path, Claim(FIT, "one")):
         pass
+
+
+@pytest.mark.parametrize(("record_s", "checkpoint_s", "stays"), [(None, 5, True), (3, 5, True), (9, 5, False)])
+def test_a_dead_process_checkpoint_goes_where_the_fits_record_came_after_it(
+    tmp_path, dead, record_s, checkpoint_s, stays
+):
+    record = tmp_path / "fits" / FIT
+    record.parent.mkdir(parents=True)
+    checkpoint = record.with_suffix(".checkpoint")
+    for file, at in ((checkpoint, checkpoint_s), (record, record_s)):
+        if at is not None:
+            file.write_text("")
+            os.utime(file, (at, at))
+    put(tmp_path, dead)
+    sweep(tmp_path)
+    assert checkpoint.exists() == stays and record.exists() == (record_s is not None)
+
+
+def test_what_passed_through_the_folder_of_a_dead_process_claims_is_swept_and_a_living_ones_is_not(tmp_path, marks):
+    (tmp_path / "claims").mkdir()
+    for mark in marks:
+        (tmp_path / "claims" / f".0123.{mark}").write_bytes(b" ")
+    sweep(tmp_path)
+    assert [path.name for path in (tmp_path / "claims").iterdir()] == [f".0123.{marks[1]}"]
+    os.utime(tmp_path / "claims" / f".0123.{marks[1]}", (1, 1))  # it may be of another machine: it is old
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_passing_file_of_the_claims_says_whose_it_is(tmp_path, monkeypatch):
+    seen = set[str]()
+    for name in ("write_bytes", "unlink", "rename"):
+        whole = getattr(Path, name)
+
+        def noted(path, *arguments, whole=whole, **named):
+            seen.update(one.name for one in (path, *arguments) if isinstance(one, Path) and one.name.startswith("."))
+            return whole(path, *arguments, **named)
+
+        monkeypatch.setattr(Path, name, noted)
+    with claimed(tmp_path, Claim(FIT, "one")), pytest.raises(Taken), claimed(tmp_path, Claim(FIT, "two")):
+        pass
+    assert len(seen) == 4 and all(name.endswith(f".{owners.mark()}") for name in seen)  # two claims, a clock, an end

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,24 @@ def test_what_another_command_does_is_asked_for_again_after_all_else(tmp_path, w
     jobs = [(tmp_path, number) for number in (1, 2, 3)]
     assert dict(execute(busy_until, jobs, workers=workers)) == dict.fromkeys(jobs, "done")
     assert (tmp_path / "asked").read_text() == "1231"
+
+
+def busy_for_a_while(asked: Path) -> str:
+    """Say that another makes the job, for a second and a half; note each time that it is asked for."""
+    with asked.open("a") as file:
+        file.write(f"{time.time()}\n")
+    first = float(asked.read_text().split()[0])
+    if time.time() - first < 1.5:
+        raise Taken("1")
+    return "done"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_another_command_does_is_asked_for_once_a_second(tmp_path, workers):
+    asked = tmp_path / "asked"
+    assert dict(execute(busy_for_a_while, [asked], workers=workers)) == {asked: "done"}
+    times = [float(line) for line in asked.read_text().split()]
+    assert len(times) > 1 and all(later - earlier > 0.5 for earlier, later in pairwise(times))
 
 
 def hang_until(job: tuple[Path, int]) -> str:

@@ -39,11 +39,22 @@ def grid(zygote, cohort, tmp_path_factory) -> Grid:
 
 @dataclass(frozen=True)
 class Many:
-    """How many of what: at every commit, or with `--reliability`."""
+    """How many of what: at every commit, or with `--reliability`.
+
+    Attributes:
+        is_large: Whether it is the latter.
+        kills: Of a driver that works alone.
+        kills_with_workers: Of a driver, while a worker holds a fit.
+        deaths: Of workers at each event.
+        worker_kills: Of workers, at random.
+        drivers: In one folder.
+        seed: Of all that is drawn.
+    """
 
     is_large: bool
     kills: int
     kills_with_workers: int
+    deaths: int
     worker_kills: int
     drivers: int
     seed: int = 1
@@ -51,7 +62,7 @@ class Many:
 
 @pytest.fixture(scope="session")
 def many(request) -> Many:
-    return Many(True, 300, 20, 9, 8) if request.config.getoption("reliability") else Many(False, 20, 1, 1, 3)
+    return Many(True, 300, 20, 3, 9, 8) if request.config.getoption("reliability") else Many(False, 20, 3, 1, 0, 3)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 import time
 from collections import Counter
 
-from grids import TWELVE, Grid
+from grids import SMOKE, Grid
 
 
 def test_drivers_in_one_folder_make_each_fit_once(zygote, cohort, grid, tmp_path, many, figures):
     if many.is_large:
-        sixty = (*TWELVE[:4], "--folds", "5", "--seeds", "2", "--datasets", "A", "C", "--methods", "ce")
+        sixty = (*SMOKE, "--folds", "5", "--seeds", "2", "--datasets", "A", "C", "--methods", "ce")
         grid = Grid.make(zygote, cohort, tmp_path / "unbroken", sixty)
     counted, run = tmp_path / "counted.txt", tmp_path / "run"
     begun = time.monotonic()

@@ -1,14 +1,17 @@
 """Signals end a run within ten seconds: resumable, one sentence, status 130, and nothing left behind."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from grids import Grid, left_behind
-from zygote import Command
+from grids import Grid
+from leftovers import left_behind
+from zygote import ROOT, Command
 
 IN_TIME_S = 10.0
 SAID = "run_all.py: stopped; what is finished is kept, the same command goes on from there"
@@ -82,3 +85,29 @@ def test_a_signal_ends_preparation_with_its_processes(grid: Grid, tmp_path):
     until(lambda: len(command.processes()) > 2)  # one of them keeps account of shared things
     stop(grid, command, signal.SIGINT)
     assert list((tmp_path / "work" / "cohorts").iterdir()) == []
+
+
+HALF_STARTED = """
+import multiprocessing, threading, time
+from multiprocessing import resource_tracker, util
+from benchmark.signals import end
+
+def stalled(*arguments):
+    whole(*arguments)  # the process is there, and waits to be told what it is
+    there.set()
+    time.sleep(60)
+
+resource_tracker.ensure_running()
+whole, there = util.spawnv_passfds, threading.Event()
+util.spawnv_passfds = stalled
+process = multiprocessing.get_context("spawn").Process(target=print)
+threading.Thread(target=process.start, daemon=True).start()
+there.wait()
+end()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes by /proc")
+def test_a_process_that_is_just_being_started_ends_without_a_word():
+    ended = subprocess.run([sys.executable, "-c", HALF_STARTED], capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

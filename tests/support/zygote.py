@@ -1,6 +1,8 @@
 """Commands in processes of their own that need no start: a process that has imported everything forks for each.
 
-Each leads a session, so that all its processes can be found; it runs `run_all.main`, and ends as a script does.
+Each leads a session, so that all its processes can be found; it runs `run_all.main`, and ends as a script does. How it
+dies, where a test wants that, is arranged here (`dying.py`), and in its workers too: a spawned process runs this file
+first.
 """
 
 import json
@@ -12,6 +14,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import dying
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADS = (str(ROOT), str(ROOT / "tests" / "support"))
@@ -61,7 +65,10 @@ class Zygote:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
+        self.passing = folder / "passing"  # whatever is put into the system's folder for that
+        self.passing.mkdir()
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([*HEADS, *sys.path])}
+        environment["TMPDIR"] = str(self.passing)
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).resolve())],
             stdin=subprocess.PIPE,
@@ -85,10 +92,14 @@ class Zygote:
         pid = self._ask({"arguments": list(arguments), "said": str(said), **also})
         return Command(pid, said)
 
+    def ended(self, command: Command) -> int | None:
+        """Return a command's exit status, once; a signal's number below zero if that ended it, None while it lives."""
+        return self._ask({"poll": command.pid})
+
     def wait(self, command: Command, timeout_s: float = 120.0) -> int:
         """Return a command's exit status; a signal's number below zero if that ended it."""
         until = time.monotonic() + timeout_s
-        while (status := self._ask({"poll": command.pid})) is None:
+        while (status := self.ended(command)) is None:
             assert time.monotonic() < until, command.said.read_text()
             time.sleep(0.02)
         return status
@@ -104,15 +115,17 @@ class Zygote:
         return json.loads(self._process.stdout.readline())
 
 
-def _child(question: dict) -> None:
-    """Become a command."""
+def _child(question: dict, begun: int) -> None:
+    """Become a command; say so by closing a descriptor, once it can be told from others and heard."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the test's own shell does with it
     said = os.open(question["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, said), (2, said)):
         os.dup2(source, target)
+    os.close(begun)
     os.environ.update(json.loads(question.get("environment", "{}")))
+    dying.arrange()
     import benchmark.job
     import run_all
 
@@ -139,6 +152,10 @@ def _child(question: dict) -> None:
 
 
 def _serve() -> None:
+    import sklearn.ensemble  # noqa: F401
+    import timm  # noqa: F401
+    import torch._dynamo  # noqa: F401  # these would be imported by the first fit of each command
+
     import benchmark.job  # noqa: F401  # makes fits: run_all imports it when there are some to make
     import run_all  # noqa: F401
 
@@ -149,11 +166,18 @@ def _serve() -> None:
             pid, status = os.waitpid(question["poll"], os.WNOHANG)
             print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
             continue
+        has_begun, begun = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _child(question)
+            os.close(has_begun)
+            _child(question, begun)
+        os.close(begun)
+        os.read(has_begun, 1)  # nothing comes, and then the end
+        os.close(has_begun)
         print(pid, flush=True)
 
 
 if __name__ == "__main__":
     _serve()
+elif __name__ == "__mp_main__":  # in a worker
+    dying.arrange()
