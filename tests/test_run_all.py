@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,12 @@ def check(capsys, run: Path, *arguments: str) -> tuple[int, str]:
     capsys.readouterr()
     status = check_main([str(run), *arguments])
     return status, capsys.readouterr().out
+
+
+@pytest.fixture(autouse=True, scope="module")
+def towers_are_let_go() -> Iterator[None]:
+    yield
+    towers.let_go()
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,14 @@
-import gc
 from collections.abc import Iterator
 
 import pytest
 
+import towers
 from methods._text import _encoded
-from methods._tower import for_images, loaded
 
 
 @pytest.fixture(autouse=True)
 def texts_are_let_go() -> Iterator[None]:
-    """A command has one tower, and remembers its texts together with it; the tests make hundreds."""
+    """What remembers texts keeps their tower."""
     yield
     _encoded.cache_clear()
 
@@ -18,6 +17,4 @@ def texts_are_let_go() -> Iterator[None]:
 def towers_are_let_go() -> Iterator[None]:
     """A tower is built once for the tests of a file, and not kept for those of the next."""
     yield
-    for_images.cache_clear()
-    loaded.cache_clear()
-    gc.collect()
+    towers.let_go()

@@ -1,5 +1,6 @@
 """Small text towers on disk, in the layouts that the hub has."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from benchmark.contracts import TextConfig, TextTowerSpec
 from methods._checkpoint import causal_clip
-from methods._tower import TextTower
+from methods._text import _encoded
+from methods._tower import TextTower, for_images, loaded
 
 SMALL = {"width": 16, "heads": 2, "layers": 2, "context_length": 77, "vocab_size": 49408}
 IMAGES = {"image_size": 8, "layers": 1, "width": 64, "patch_size": 4}
@@ -101,3 +103,11 @@ def made(width: int, layers: int, activation: str, context: int = 77, features: 
     clip.attn_mask = torch.full((context, context), -torch.inf).triu(1)
     clip.logit_scale.fill_(2.0)
     return TextTower(spec, clip, open_clip.SimpleTokenizer(context_length=context), False)
+
+
+def let_go() -> None:
+    """Forget every tower of this process, and all texts: a command has one tower, the tests of a file make hundreds."""
+    _encoded.cache_clear()
+    for_images.cache_clear()
+    loaded.cache_clear()
+    gc.collect()
