@@ -184,3 +184,20 @@ def test_a_run_prints_the_warning_before_it_begins(capsys, tmp_path, monkeypatch
 def test_nothing_of_dask_is_loaded_for_an_address():
     code = "import sys, benchmark.scheduler; sys.exit('distributed' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("", "no HOST:PORT"),
+        ("node", "no HOST:PORT"),
+        ("tcp://node:0", "no HOST:PORT"),
+        ("tcp://node:65536", "no HOST:PORT"),
+        ("tcp://a b:1", "no HOST:PORT"),
+        ("http://node:1", "dask speaks no 'http'"),
+    ],
+)
+def test_what_can_be_no_address_is_refused_before_anybody_is_asked(address, why):
+    with pytest.raises(InputError, match=rf"--scheduler .* is no address of a dask scheduler \(.*{why}\)"):
+        Scheduler(address)
+    assert Scheduler("tcp://node:65535") and Scheduler("tcp://[::1]:1")
