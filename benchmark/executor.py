@@ -135,7 +135,6 @@ def _client(workers: int, place: Place) -> Iterator["Client"]:
         ) from error
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS_ALLOWED,
-        "distributed.deploy.lost-worker-timeout": "1 h",  # 15 s are less than a busy machine takes to replace a worker
         "distributed.scheduler.worker-saturation": 1.0,  # a job waits at the scheduler, not at a busy worker
         # dask lets glibc give freed memory back at once, and a training step frees and takes megabytes: a third
         # of the time went into page faults. One arena that keeps its memory is what the main thread has anyway.

@@ -6,10 +6,9 @@ certificate is trusted that they share, and its key leaves the processes' memory
 user's own. dask's web servers are not started: they take no credentials.
 """
 
-from distributed import Nanny, Scheduler, Security, SpecCluster, Status, Worker
+from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
 
 _LOOPBACK = "127.0.0.1"
-_STARTS = 5  # of a worker, one after the other, until it is given up
 
 
 class QuietScheduler(Scheduler):
@@ -17,18 +16,6 @@ class QuietScheduler(Scheduler):
 
     def start_http_server(self, *arguments: object, **options: object) -> None:
         """Start none, also where no dashboard was asked for."""
-
-
-class PatientNanny(Nanny):
-    """A nanny that tries again where a worker's first process dies before it has begun: dask's own leaves for good."""
-
-    async def instantiate(self) -> Status:
-        """Start a worker's process, a few times if need be."""
-        for _ in range(_STARTS):
-            status: Status = await super().instantiate()
-            if status != Status.stopped:
-                break
-        return status
 
 
 class QuietWorker(Worker):
@@ -52,7 +39,7 @@ def cluster(workers: int, silence_logs: int) -> SpecCluster:
     shared: dict[str, object] = {"host": _LOOPBACK, "protocol": "tls://", "security": security}
     scheduler = {"cls": QuietScheduler, "options": shared | {"port": 0, "dashboard": False}}
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": silence_logs, "worker_class": QuietWorker}
-    worker = {"cls": PatientNanny, "options": shared | options}
+    worker = {"cls": Nanny, "options": shared | options}
     return SpecCluster(  # type: ignore[no-untyped-call]
         scheduler=scheduler,
         workers=dict.fromkeys(range(workers), worker),

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import localcluster
 from benchmark.claims import Taken
 from benchmark.contracts import InputError
 from benchmark.devices import Unfit, answering
@@ -22,7 +21,6 @@ from benchmark.dispatch import Lost
 from benchmark.executor import execute
 from benchmark.experiment import Job
 from benchmark.identity import ROOT
-from benchmark.localcluster import QuietWorker
 from benchmark.peers import Version
 from benchmark.scheduler import Scheduler
 
@@ -61,26 +59,6 @@ def test_many_jobs_are_handed_out_without_a_warning_of_their_size():
 def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path):
     jobs = [str(tmp_path / name) for name in "abc"]
     assert dict(execute(die_once, jobs, workers=2)) == dict.fromkeys(jobs, "done")
-
-
-class DiesAtStart(QuietWorker):
-    """A worker whose process dies before it has begun, as often as there are files that say so."""
-
-    def __init__(self, *arguments, **options):
-        for wanted in Path(os.environ["DEATHS_AT_START"]).iterdir():
-            wanted.unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
-        super().__init__(*arguments, **options)
-
-
-def test_a_worker_that_is_killed_while_it_starts_is_started_again(tmp_path, monkeypatch):
-    deaths = tmp_path / "deaths"
-    deaths.mkdir()
-    (deaths / "1").touch(), (deaths / "2").touch()
-    monkeypatch.setenv("DEATHS_AT_START", str(deaths))
-    monkeypatch.setattr(localcluster, "QuietWorker", DiesAtStart)
-    assert dict(execute(double, [1, 2], workers=1)) == {1: 2, 2: 4}
-    assert list(deaths.iterdir()) == []
 
 
 def test_a_running_scheduler_can_be_used_by_its_address():
