@@ -79,8 +79,9 @@ with stoppable():
     assert said(script)[0] == 130
 
 
-def test_processes_below_it_are_ended_too():
+def test_processes_below_it_are_ended_too_whatever_they_ignore():
     script = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which a child has from its parent
 child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
 child.start()
 print(child.pid, flush=True)
