@@ -21,7 +21,8 @@ from vision import vision_batch, vision_task
 NONE = float("nan")
 SCORES = [[1, 2, 2, NONE], [3, 3, NONE, NONE], [1, 3, NONE, NONE], [1, 3, 5, NONE], [4, NONE, NONE, NONE], [NONE] * 4]
 KINDS = ["reliable", "reliable", "inconsistent", "inconsistent", "low", "reliable"]
-NETS = {"prd": "", "cf": "counterfactual.", "lr": "low_reliable."}
+TERMS = {"": "prd", "counterfactual": "cf", "low_reliable": "lr"}  # of each network in a view
+NETS = list(TERMS.values())
 
 
 def mixed(num_classes: int = 3) -> Batch:
@@ -39,13 +40,10 @@ def by_network(method: MultiViewDivideAndRule, values: Sequence[Tensor | None]) 
     for (name, _), value in zip(method.named_parameters(), values, strict=True):
         if name.startswith("networks."):
             for number, own in enumerate(value.chunk(9)) if value is not None else ():
-                yield f"encoder of {list(NETS)[number % 3]}", own
+                yield f"encoder of {NETS[number % 3]}", own
         elif name.startswith("views."):
             *net, part, _ = name.split(".")[2:]
-            yield (
-                f"{part} of {next(term for term, where in NETS.items() if where == ''.join(f'{n}.' for n in net))}",
-                value,
-            )
+            yield f"{part} of {TERMS[''.join(net)]}", value
         else:
             yield name, value
 
