@@ -158,6 +158,9 @@ def _client(workers: int, place: Place) -> Iterator["Client"]:
 
     settings = {
         "distributed.scheduler.allowed-failures": DEATHS_ALLOWED,
+        # Fifteen seconds after it lost a worker, dask's cluster closes its nanny for good if the next process is not
+        # there at that moment, as on a busy machine it may not be; how long there may be none is `patience_s`'s affair.
+        "distributed.deploy.lost-worker-timeout": "30 days",
         "distributed.scheduler.worker-saturation": 1.0,  # a job waits at the scheduler, not at a busy worker
         # dask lets glibc give freed memory back at once, and a training step frees and takes megabytes: a third
         # of the time went into page faults. One arena that keeps its memory is what the main thread has anyway.
