@@ -73,8 +73,6 @@ def complete(this: Experiment, order: Order, nodules: bytes) -> Completed:
         InputError: What is needed is not there, or the folder holds another run.
     """
     found, unusable = this.read()
-    unusable |= (spoilt := kept.damaged(this.run, found))
-    found |= dict.fromkeys(spoilt)
     missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
     this = this.with_tower(missing, order.load_tower)
     if missing or this.run.lacks(COHORT):

@@ -11,6 +11,7 @@ from benchmark.contracts import FoldData, InputError, Protocol, Row, TextTowerSp
 from benchmark.extras import NOTHING, Asked
 from benchmark.files import stamp
 from benchmark.identity import Identity, fit_key
+from benchmark.kept import damaged
 from benchmark.means import Means
 from benchmark.recipe import Preset
 from benchmark.records import FitSpec, Found, Unusable
@@ -106,7 +107,7 @@ class Experiment:
         return made
 
     def read(self) -> tuple[Found, dict[FitSpec, str]]:
-        """Return every wanted fit's record, and why a record that is there cannot be used."""
+        """Return every wanted fit's record, and why one that is there, or what was kept beside it, cannot be used."""
         digests = {name: data.digest for name, data in self.data.items()}
         found: Found = {}
         unusable = {}
@@ -116,7 +117,8 @@ class Experiment:
             except Unusable as error:
                 found[spec] = None
                 unusable[spec] = str(error)
-        return found, unusable
+        unusable |= damaged(self.run, found)
+        return found | dict.fromkeys(unusable), unusable
 
     def with_earlier(self, found: Found, known: Mapping[str, Row]) -> tuple[dict[str, Row], Found, list[str]]:
         """Add what earlier calls made in this folder, so that a call for less takes nothing out of the tables.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from benchmark.tables import Table
 
 READS_DIAMETER = "reads the diameter that the radiologists' outlines give, of the test nodules too"
+MEETS_NARROW = "text features meet theirs through a random projection that nothing trains"
 MICRO_BATCH = (
     "nodules at once, since memory held no whole batch; gradients add up to the batch's, but batch normalisation, and "
     "losses that are no plain mean over a batch, see so few"
@@ -17,6 +18,10 @@ def footnotes(table: Table) -> list[str]:
     for line in table.lines:
         if line.row.reads_diameter:
             notes.append(f"{line.title} {READS_DIAMETER}")
+        if (traits := line.row.traits).narrowing > 1:
+            narrow = f"{traits.encoders} image encoders, each {traits.narrowing} times narrower than the shared one"
+            texts = f"; {MEETS_NARROW}" if traits.reads_text else ""
+            notes.append(f"{line.title} trains {narrow}, which together cost about what that does{texts}")
         for label_set in dict.fromkeys(section.protocol.label_set for section in table.sections):
             of_set = (s.protocol.title for s in table.sections if s.protocol.label_set == label_set)
             titles = ", ".join(dict.fromkeys(of_set))

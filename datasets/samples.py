@@ -34,8 +34,8 @@ def refusal(count: int | None, rule: str, keys: Sequence[str] | None, n_folds: i
             return  # which is said where they are made
         if count is not None:
             refuse_sample(collection, nodules, count)
-        chosen = choose(collection, count)
-        folds.assign(_classes(chosen, rule), [one.patient_id for one in chosen], n_folds, label_sets=label_sets)
+        for some in [nodules] if count is None else [nodules, choose(collection, count)]:
+            folds.assign(_classes(some, rule), [one.patient_id for one in some], n_folds, label_sets=label_sets)
 
     def refuse_sample(collection: Collection, nodules: Sequence[NoduleInfo], count: int) -> None:
         used = _used(nodules, rule, words)

@@ -206,7 +206,7 @@ def csv_of(cohort: Cohort, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> b
     (empty where left out) and fold. `benchmark.nodules` reads it.
 
     Raises:
-        InputError: A text that came with the nodules is a formula to a spreadsheet, or more than one line.
+        InputError: A text that came with them is a formula to a spreadsheet, or more than one line.
     """
     columns: dict[str, Iterable[object]] = {
         "nodule_id": cohort.nodule_ids,
@@ -231,10 +231,8 @@ def csv_of(cohort: Cohort, rule: str, fold_of: Int[np.ndarray, " nodules"]) -> b
     words = ("nodule_id", "scan_id", "patient_id", *(name for name in columns if name.startswith("stratum_")))
     for name, texts in [("name of a column", columns), *((name, columns[name]) for name in words)]:
         if unfit := [text for text in map(str, texts) if not is_cell(text)]:
-            raise InputError(
-                f"the {name} {unfit[0]!r} is a formula to a spreadsheet, or more than one line: write it otherwise"
-            )
-
+            culprit = f"the {name} {unfit[0]!r}"
+            raise InputError(f"{culprit} is a formula to a spreadsheet, or more than one line: write it otherwise")
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -146,7 +146,7 @@ def test_a_small_runs_figures_measure_attention_and_stand_in_its_report(finished
     assert figures_main([str(run), "--methods", "ce", "poisson", "--fold", "1"]) == 0
     out, err = capsys.readouterr()
     assert "tsne.svg, attention.svg, shares.svg, shares.csv" in out and "Left out" not in err
-    lines = list(csv.DictReader((run / "figures" / "shares.csv").read_text().splitlines()[1:]))
+    lines = list(csv.DictReader((run / "figures" / "shares.csv").read_text().splitlines()[1:-1]))
     shares = {(line["method"], line["share"]): float(line["value"]) for line in lines}
     assert 0 < shares["ce", "area"] < shares["ce", "best"] < 1 and 0 <= shares["ce", "inside"] <= shares["ce", "best"]
     assert {key for key, share in shares if share == "alike"} == {"ce", "poisson"}

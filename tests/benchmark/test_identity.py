@@ -246,13 +246,14 @@ def test_the_registry_and_the_tables_are_in_no_key(checkout):
 
 def test_every_file_that_training_reads_is_in_the_key_or_left_out_for_a_reason():
     """All that the runner imports decides results but errors, records and runs on disk, hashes, the recipe, which is in
-    the identity, collections, whose cohort is there by its hash, what is kept once results are there, and the pulse.
+    the identity, collections, whose cohort is there by its hash, what is kept once results are there, who writes
+    a file, and the pulse.
     """
     code = "import sys, benchmark.runner; print(*(n for n in sys.modules if n.startswith('benchmark.')))"
     names = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     reached = {name.removeprefix("benchmark.").replace(".", "/") + ".py" for name in names.stdout.split()}
     beside = {"files.py", "identity.py", "records.py", "run.py", "runfile.py", "recipe.py", "plugins.py"}
-    beside |= {"extras.py", "weights.py", "pulse.py"}
+    beside |= {"extras.py", "weights.py", "weightfiles.py", "owners.py", "pulse.py"}
     beside |= {"contracts.py", "contracts/errors.py", "contracts/collections.py"}  # the first is the package itself
     assert reached - beside == {*identity.TRAINING, *identity.ALWAYS}
 

@@ -3,13 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmark import files, owners
 from benchmark.identity import ROOT
-from benchmark.places import writable
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +45,3 @@ def test_a_file_that_is_being_written_says_by_whom(tmp_path):
         (half,) = tmp_path.glob(files.PASSING)
         assert half.name.split(".")[-2] == owners.mark()
     assert files.remains(tmp_path / "file") == []
-
-
-def test_a_folder_that_is_tried_loses_what_the_dead_left_half_written_there(tmp_path, dead, monkeypatch):
-    tried = []
-    monkeypatch.setattr("benchmark.places.write_atomically", lambda path, content: tried.append(path))
-    (tmp_path / f".timings.json.01.{dead}.tmp").write_text("{")
-    assert writable(tmp_path) == tmp_path and list(tmp_path.iterdir()) == []
-    assert Path(tried[0]).match(files.PASSING) and tried[0].name.split(".")[-2] == owners.mark()

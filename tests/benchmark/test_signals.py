@@ -14,6 +14,10 @@ import multiprocessing, os, signal, sys, threading, time
 from benchmark import signals
 from benchmark.signals import end_if_stopped, kept_from_children, stoppable
 
+for one in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(one, signal.SIG_DFL)  # whoever started the tests, in the background perhaps, may have it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def tell(number):
     os.kill(os.getpid(), number)
     time.sleep(0.01)

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import methods
 from benchmark import tables
 from benchmark.against_base import COMPARISON, differences
 from benchmark.contracts import Row
-from benchmark.footnotes import footnotes, same_models
+from benchmark.footnotes import MEETS_NARROW, footnotes, same_models
 from benchmark.records import FitRecord, FitSpec
 from benchmark.render import csv_text, latex, markdown
 from benchmark.scores import Score, Section
@@ -487,3 +488,14 @@ def test_a_title_in_a_csv_is_one_cell_that_no_spreadsheet_runs(written, shown):
 def test_what_is_unknown_is_empty_in_the_csv():
     text = csv_text(table([line("ce", [6])], [RESTRICTED_B]), {})
     assert ",nan" not in text and ",0.600000,,1" in text
+
+
+def test_a_row_whose_encoders_are_narrower_says_so_and_that_its_texts_are_projected():
+    def notes(key: str) -> list[str]:
+        return [note for note in footnotes(table([Line(methods.ROWS[key], key, {})], [OPEN_A])) if "encoder" in note]
+
+    said = (
+        "trains 9 image encoders, each 3 times narrower than the shared one, which together cost about what that does"
+    )
+    assert notes("mv_dar") == [f"mv_dar {said}"] and notes("ce") == notes("mv_dar_wide") == []
+    assert notes("mv_dar_text") == [f"mv_dar_text {said}; {MEETS_NARROW}"]

@@ -70,7 +70,7 @@ def test_an_augmented_epoch(benchmark, workers):
     cohort = make_cohort()
     few = np.arange(count) % len(cohort)
     part = part_of(cohort, place(cohort.volumes, CPU), few, few, RECIPE.window_hu)
-    data = type(part)(**vars(part) | {"voxels": place(crops, CPU), "rows": torch.arange(count)})
+    data = type(part)(**vars(part) | {"voxels": place(crops, CPU), "slices": 32, "rows": torch.arange(count)})
     loader, seconds = DataLoader(Turned(crops, *drawn(count)), batch_size=64, num_workers=workers), []
 
     def batched() -> torch.Tensor:

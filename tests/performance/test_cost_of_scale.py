@@ -51,7 +51,8 @@ def mapped(file: Path, nodules: int) -> Part:
     cohort = make_cohort()
     few = np.arange(nodules) % len(cohort)
     part = part_of(cohort, place(cohort.volumes, CPU), few, few % len(CLASSES), QUICK.recipe.window_hu)
-    return replace(part, voxels=place(crops, CPU), rows=torch.arange(nodules))
+    slices = QUICK.encoder.slices
+    return replace(part, voxels=place(crops, CPU, slices), slices=slices, rows=torch.arange(nodules))
 
 
 class Trained:
@@ -60,7 +61,7 @@ class Trained:
     def __init__(self, data: Part) -> None:
         torch.manual_seed(0)
         task = Task(len(CLASSES), CLASSES, ATTRIBUTES, (32, 32, 32), QUICK.encoder, QUICK.text_tower)
-        self.step = Step(ROWS["ce"].make(task).train(), QUICK.recipe, fused=False)
+        self.step = Step(ROWS["ce"].build(ROWS["ce"].sees(task)).train(), QUICK.recipe, fused=False)
         generator = torch.Generator().manual_seed(0)
         epochs = (epoch_batches(data, QUICK.recipe, generator) for _ in itertools.count())
         self.batches: Iterator[Batch] = itertools.chain.from_iterable(epochs)
