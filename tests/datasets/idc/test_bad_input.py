@@ -148,7 +148,7 @@ def test_a_folder_that_may_not_be_written(bucket, front, tmp_path, capsys, which
     assert front.bodies() == []
 
 
-@pytest.mark.parametrize("after", [0, 3, 20])
+@pytest.mark.parametrize("after", [0, 3, 15])
 def test_a_full_disk(bucket, front, half_done, capsys, monkeypatch, after):
     """The system refuses to bring a file to the disk, early or late."""
     before, left = parts(half_done), iter(range(after))
