@@ -33,8 +33,8 @@ With text (`mv_dar_text`): the losses of CLIP-Lung's default row (clip_lung.py: 
     prediction reads no text.
 Deviations: equal budget. The nine encoders together have about the multiplications of one shared encoder, as every row
     has: each is a third as wide (_parallel.py says how that is rounded). That costs accuracy: on the outer folds of
-    LIDC-A/B/C 52.5/82.0/83.4 against 54.8/85.0/85.1 at full width, with text 53.0/83.8/84.1 against 54.6/85.6/85.0
-    (measured on 2026-11-26, in a former form). `mv_dar_wide` has nine encoders of full width.
+    LIDC-A/B/C 53.1/83.8/83.9 against 54.8/85.0/85.1 at full width, with text 52.6/82.2/82.6 against 54.6/85.6/85.0
+    (accuracy of `quick` on the phantom, three seeds, 2026-11-27). `mv_dar_wide` has nine encoders of full width.
     Others, beyond those readings, are not known. The original is tested on other nodules and classes; here Prd-Net is
     tested on all nodules, of which it is taught a part. Defaults: alpha = 1 and beta = 0.5 (CLIP-Lung's).
 Worth knowing: of LIDC's 2,651 nodules 524 are in CR (274 benign, 154 unsure, 96 malignant), 1,356 in IC (1,065 exclude
