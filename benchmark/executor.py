@@ -156,11 +156,8 @@ def _client(workers: int, place: Place) -> Iterator["Client"]:
 
     from benchmark import localcluster
 
-    settings = {
+    settings: dict[str, object] = {
         "distributed.scheduler.allowed-failures": DEATHS_ALLOWED,
-        # Fifteen seconds after it lost a worker, dask's cluster closes its nanny for good if the next process is not
-        # there at that moment, as on a busy machine it may not be; how long there may be none is `patience_s`'s affair.
-        "distributed.deploy.lost-worker-timeout": "30 days",
         "distributed.scheduler.worker-saturation": 1.0,  # a job waits at the scheduler, not at a busy worker
         # dask lets glibc give freed memory back at once, and a training step frees and takes megabytes: a third
         # of the time went into page faults. One arena that keeps its memory is what the main thread has anyway.
@@ -168,6 +165,11 @@ def _client(workers: int, place: Place) -> Iterator["Client"]:
         "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": _KEEP,
         "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
     }
+    if place is None:
+        # Fifteen seconds after it lost a worker, dask's cluster closes its nanny for good if the next process is not
+        # there at that moment, as on a busy machine it may not be; how long there may be none is `patience_s`'s affair.
+        # A job of Slurm's has no nanny here: there this is what another job is submitted by.
+        settings["distributed.deploy.lost-worker-timeout"] = "30 days"
     with dask.config.set(settings):
         if isinstance(place, Scheduler):
             security = place.security()
