@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from benchmark import console, kept
+from benchmark import console, files, kept
 from benchmark.contracts import Cohort, Protocol, Row, TextTowerSpec, TextWeights
 from benchmark.experiment import Experiment
 from benchmark.means import Means
@@ -72,6 +72,7 @@ def complete(this: Experiment, order: Order, nodules: bytes) -> Completed:
     Raises:
         InputError: What is needed is not there, or the folder holds another run.
     """
+    files.sweep(order.times.work.glob(files.PASSING))  # what commands that were killed had half written of their times
     found, unusable = this.read()
     missing = [spec for spec, record in found.items() if record is None or record.status == "failed"]
     this = this.with_tower(missing, order.load_tower)

@@ -96,3 +96,8 @@ def test_the_fewest_trainings_weigh_repeats_against_seeds():
         if spread.power(0.02, 5 * repeats, seeds, 0.05 / 19) >= 0.8
     ]
     assert found is not None and math.prod(found) == min(options)[0]
+
+
+def test_two_folds_may_find_a_large_difference_and_one_none():
+    spread = Spread(0.25, fold_std=0.001, seed_std=0.0)
+    assert spread.power(0.5, 2, 1) > 0.9 and spread.power(0.5, 1, 1) == 0.0

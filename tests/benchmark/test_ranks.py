@@ -109,3 +109,8 @@ def test_equal_methods_on_folds_of_one_cohort_are_told_apart_too_often_unless_fo
         for ratio in found:
             found[ratio] += friedman(ranks, effective_blocks(folds, ratio))[1] < 0.05
     assert found[0.0] / 500 > 0.2 and found[0.25] / 500 <= 0.05
+
+
+def test_rankings_can_be_told_apart_and_kept_in_a_set():
+    one, other = ranking(-DEMSAR, test_over_train=0.0), ranking(-DEMSAR, test_over_train=0.0)
+    assert len({one, other, one}) == 2

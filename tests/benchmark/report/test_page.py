@@ -13,7 +13,7 @@ from benchmark.commands.report import main
 from benchmark.files import sha256, write_atomically
 from benchmark.records import FitSpec
 from benchmark.report import Known, page, write
-from benchmark.report.gather import gather
+from benchmark.report.gather import gather, hashes
 from benchmark.run import Run
 from benchmark.tables import grid
 from datasets.protocols import LABEL_RULES
@@ -377,3 +377,13 @@ def test_a_folder_that_is_no_run_is_bad_input(tmp_path, capsys):
 
 def test_a_page_of_a_run_is_small(html):
     assert len(html.encode()) < 1_000_000
+
+
+def test_a_page_is_out_of_date_where_the_run_that_ignores_patients_changed_even_if_that_is_damaged(small, tmp_path):
+    run = Path(shutil.copytree(small, tmp_path / "run"))
+    own = hashes(run)
+    beside = Path(shutil.copytree(small, run / "ignoring-patients"))
+    whole = hashes(run)
+    assert own.items() < whole.items() and whole["ignoring-patients/run.json"] == own["run.json"]
+    (beside / "run.json").write_text("{")
+    assert hashes(run) == own | {"ignoring-patients/run.json": sha256(b"{")}
