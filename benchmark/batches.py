@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmark.contracts import Batch, Cohort
 from benchmark.pulse import beat
 from benchmark.recipe import Recipe
-from benchmark.voxels import TURNS, Voxels, images_of, moved, turned
+from benchmark.voxels import TURNS, Voxels, moved, turned
 
 
 @runtime_checkable
@@ -46,9 +46,7 @@ class Part:
 
     Attributes:
         voxels: Of the whole cohort.
-        slices: Of an image.
         rows: Of the cohort, where its voxels are looked up.
-        window_hu: Hounsfield units that become intensity 0 and 1.
         labels: Class indices; like all below on the device, as `Batch` has them.
         attributes: Mean ratings.
         trusted: Which of them can be relied on.
@@ -57,9 +55,7 @@ class Part:
     """
 
     voxels: Voxels
-    slices: int
     rows: Int[Tensor, " nodules"]
-    window_hu: tuple[float, float]
     labels: Int[Tensor, " nodules"]
     attributes: Float[Tensor, "nodules attributes"]
     trusted: Bool[Tensor, "nodules attributes"]
@@ -83,8 +79,7 @@ class Part:
         beat()
         here, there = self.rows[moved(rows, self.home)], moved(rows, self.labels.device)
         columns = (self.labels, self.attributes, self.trusted, self.malignancy, self.diameter_mm)
-        images = images_of(self.voxels.taken(here, turns), self.window_hu, self.slices)
-        return Batch(images, *(column[there] for column in columns))
+        return Batch(self.voxels.images(here, turns), *(column[there] for column in columns))
 
     def split(self, size: int) -> Iterator[Batch]:
         """Yield consecutive batches of at most `size` rows."""
@@ -97,8 +92,6 @@ def part_of(
     voxels: Voxels,
     rows: Int[np.ndarray, " rows"],
     labels: Int[np.ndarray, " rows"],
-    window_hu: tuple[float, float],
-    slices: int | None = None,
 ) -> Part:
     """Return nodules of a cohort with their classes; only these columns are copied to the device, and no voxels.
 
@@ -107,8 +100,6 @@ def part_of(
         voxels: Of them.
         rows: Of the nodules that are wanted.
         labels: Their classes.
-        window_hu: Hounsfield units that become intensity 0 and 1.
-        slices: Of an image, as the voxels were placed for; None is all.
     """
 
     def floats(column: np.ndarray) -> Tensor:
@@ -116,9 +107,7 @@ def part_of(
 
     return Part(
         voxels=voxels,
-        slices=slices or voxels.hu.shape[1],
-        rows=torch.from_numpy(rows).to(voxels.hu.device),
-        window_hu=window_hu,
+        rows=torch.from_numpy(rows).to(voxels.kept.device),
         labels=torch.from_numpy(labels).to(voxels.device),
         attributes=floats(cohort.ratings),
         trusted=torch.from_numpy(cohort.trusted[rows]).to(voxels.device),

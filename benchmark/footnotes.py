@@ -18,10 +18,10 @@ def footnotes(table: Table) -> list[str]:
     for line in table.lines:
         if line.row.reads_diameter:
             notes.append(f"{line.title} {READS_DIAMETER}")
-        if (traits := line.row.traits).narrowing > 1:
+        if (traits := line.row.traits).narrowing != 1:
             narrow = f"{traits.encoders} image encoders, each {traits.narrowing} times narrower than the shared one"
             texts = f"; {MEETS_NARROW}" if traits.reads_text else ""
-            notes.append(f"{line.title} trains {narrow}, which together cost about what that does{texts}")
+            notes.append(f"{line.title} trains {narrow}, which together multiply about as often as that does{texts}")
         for label_set in dict.fromkeys(section.protocol.label_set for section in table.sections):
             of_set = (s.protocol.title for s in table.sections if s.protocol.label_set == label_set)
             titles = ", ".join(dict.fromkeys(of_set))

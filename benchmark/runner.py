@@ -158,10 +158,9 @@ def _train(
         raise Unsupported("the collection does not give every nodule's diameter")  # seen before hours of training
     task = task_of(data, preset)
     seen = row.sees(task)
-    slices, unlabelled = seen.image_shape[0], np.full(len(data.test), -1)
-    voxels = placed_once(cohort, device, slices)
-    train = part_of(cohort, voxels, data.train, data.train_labels, recipe.window_hu, slices)
-    test = part_of(cohort, voxels, data.test, unlabelled, recipe.window_hu, slices)
+    voxels = placed_once(cohort, device, recipe.window_hu, seen.image_shape[0])
+    train = part_of(cohort, voxels, data.train, data.train_labels)
+    test = part_of(cohort, voxels, data.test, np.full(len(data.test), -1))
 
     def attempt(micro_batch: int | None) -> Result:
         torch.manual_seed(seed)

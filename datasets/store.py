@@ -28,7 +28,7 @@ from benchmark.files import is_cell, promised, replacing
 from datasets.protocols import LABEL_SETS, labels
 
 FORMAT = 2
-_INSTEAD = "if this suite made it, delete it and run again; else give another file with --cohort"
+_INSTEAD = "if this suite made it, delete it and run again; else give another file"
 ARRAYS = (
     *("volumes", "n_readers", "reader_malignancy", "malignancy", "given_labels", "ratings", "trusted"),
     *("diameter_mm", "slice_thickness_mm"),
@@ -91,7 +91,9 @@ def stamp_of(path: Path) -> Stamp:
         InputError: The file is missing.
     """
     if not path.is_file():
-        raise InputError(f"there is no prepared cohort {path}: give another file, or leave --cohort out to prepare one")
+        raise InputError(
+            f"there is no prepared cohort {path}: give another file; run_all.py without --cohort prepares one"
+        )
     status = path.stat()
     return Stamp(status.st_size, status.st_mtime_ns)
 

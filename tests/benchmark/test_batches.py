@@ -41,13 +41,13 @@ WINDOW = (-1000.0, 400.0)
 def part(n: int = 20) -> Part:
     """Nodules of a cohort of twice as many, each with its own voxels, whose number is the label."""
     cohort = make_cohort(2 * n)
-    return part_of(cohort, place(cohort.volumes, CPU), np.arange(1, 2 * n, 2), np.arange(n), WINDOW)
+    return part_of(cohort, place(cohort.volumes, CPU, WINDOW), np.arange(1, 2 * n, 2), np.arange(n))
 
 
 def test_a_part_of_a_cohort_gives_each_rows_own_columns():
     cohort = make_cohort()
     rows = np.array([9, 3, 0, 7])
-    whole = part_of(cohort, place(cohort.volumes, CPU), rows, np.array([1, 2, 0, 1]), WINDOW)
+    whole = part_of(cohort, place(cohort.volumes, CPU, WINDOW), rows, np.array([1, 2, 0, 1]))
     batch = whole[torch.tensor([1, 2, 3])]
     assert len(whole) == 4 and batch.labels.tolist() == [2, 0, 1]
     for at, row in enumerate(rows[1:]):
@@ -65,7 +65,7 @@ def test_a_part_of_a_cohort_is_read_in_order_and_holds_no_voxels_of_its_own():
     images = torch.cat([batch.images for batch in whole.split(8)])
     for rows in (torch.arange(20), slice(None)):
         assert whole[rows].images.equal(images)
-    whole.voxels.hu[:] = 400
+    whole.voxels.kept[:] = 1
     assert (whole[0:3].images == 1).all()
 
 
@@ -114,7 +114,7 @@ def test_making_batches_asks_a_device_for_nothing(monkeypatch):
     """What makes a host wait: reading a tensor of the device. Here all tensors are the CPU's, so calls are counted."""
     read = []
     list(epoch_batches(part(8), RECIPE, torch.Generator()))  # what is made once
-    voxels.turned_at_once(part().voxels.hu, *[torch.zeros(1, dtype=torch.long)] * 2)
+    voxels.turned_at_once(part().voxels.kept, *[torch.zeros(1, dtype=torch.long)] * 2)
     for name in ("item", "tolist", "nonzero", "cpu", "__bool__", "__int__"):
         original = getattr(torch.Tensor, name)
         monkeypatch.setattr(
@@ -128,8 +128,9 @@ def test_making_batches_asks_a_device_for_nothing(monkeypatch):
 @pytest.mark.gpu
 def test_a_card_gives_the_batches_of_the_cpu_and_never_makes_the_host_wait():
     cohort, card = make_cohort(64), torch.device("cuda")
-    held = [place(cohort.volumes, card), Voxels(torch.from_numpy(cohort.volumes), card), place(cohort.volumes, CPU)]
-    parts = [part_of(cohort, voxels, np.arange(64), np.arange(64), WINDOW) for voxels in held]
+    mapped = Voxels(torch.from_numpy(cohort.volumes), cohort.volumes.shape[1], WINDOW, card)
+    held = [place(cohort.volumes, card, WINDOW), mapped, place(cohort.volumes, CPU, WINDOW)]
+    parts = [part_of(cohort, voxels, np.arange(64), np.arange(64)) for voxels in held]
     mode, made = torch.cuda.get_sync_debug_mode(), []
     list(epoch_batches(parts[0], RECIPE, torch.Generator()))  # what is made once
     try:

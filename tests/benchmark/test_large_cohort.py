@@ -35,13 +35,13 @@ def anonymous():
 file, recipe, most = Path(sys.argv[3]), Recipe(batch_size=64), anonymous()
 nodules = int(sys.argv[4])
 data = fold_data(file, ["three"], "published", np.arange(nodules) % 5)["three", 0]
-voxels = placed_once(data.cohort(), torch.device("cpu"))
-train = part_of(data.cohort(), voxels, data.train, data.train_labels, recipe.window_hu)
+voxels = placed_once(data.cohort(), torch.device("cpu"), recipe.window_hu)
+train = part_of(data.cohort(), voxels, data.train, data.train_labels)
 start, shown = time.process_time(), 0
 for batch in epoch_batches(train, recipe, torch.Generator().manual_seed(0)):
     shown, most = shown + len(batch), max(most, anonymous())
 seconds = time.process_time() - start
-for batch in part_of(data.cohort(), voxels, data.test, data.test_labels, recipe.window_hu).split(_AT_ONCE):
+for batch in part_of(data.cohort(), voxels, data.test, data.test_labels).split(_AT_ONCE):
     most = max(most, anonymous())
 print(shown, most, seconds)
 """

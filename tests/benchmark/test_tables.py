@@ -495,7 +495,8 @@ def test_a_row_whose_encoders_are_narrower_says_so_and_that_its_texts_are_projec
         return [note for note in footnotes(table([Line(methods.ROWS[key], key, {})], [OPEN_A])) if "encoder" in note]
 
     said = (
-        "trains 9 image encoders, each 3 times narrower than the shared one, which together cost about what that does"
+        "trains 9 image encoders, each 3 times narrower than the shared one, "
+        "which together multiply about as often as that does"
     )
     assert notes("mv_dar") == [f"mv_dar {said}"] and notes("ce") == notes("mv_dar_wide") == []
     assert notes("mv_dar_text") == [f"mv_dar_text {said}; {MEETS_NARROW}"]

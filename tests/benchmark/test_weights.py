@@ -64,7 +64,7 @@ def record(run, data) -> FitRecord:
 def images_of(data) -> Tensor:
     cohort = data.cohort()
     unlabelled = np.full(len(data.test), -1)
-    return part_of(cohort, place(cohort.volumes, CPU), data.test, unlabelled, PRESET.recipe.window_hu)[:].images
+    return part_of(cohort, place(cohort.volumes, CPU, PRESET.recipe.window_hu), data.test, unlabelled)[:].images
 
 
 def test_a_method_built_anew_predicts_with_kept_weights_what_the_record_says(run, data, record):

@@ -2,14 +2,15 @@
 
     python -m pytest tests/performance/test_augmentation.py -o addopts=--import-mode=importlib -s
 
-(without the project's own options: these switch benchmarks off, and shape checks on). Both read the same crops of int16
-and give the same images. The loader works in this process, or in one of its own as is usual; what that one computes is
-counted too. By turns, in processor seconds; the ratio is printed. The default run of the tests checks that both give
-the same images.
+(without the project's own options: these switch benchmarks off, and shape checks on). Both give the same images, of the
+same crops of int16, and the columns of a batch. The loader works in this process, or in one of its own as is usual;
+what that one computes is counted too. By turns, in processor seconds; the ratio is printed. The default run of the
+tests checks that both give the same images.
 """
 
 import resource
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,22 +27,24 @@ CPU = torch.device("cpu")
 
 
 class Turned(Dataset):
-    """What is usually written: an image, its window and its turn at a time, in NumPy."""
+    """What is usually written: an image, its window and its turn at a time, in NumPy, with what is known of it."""
 
-    def __init__(self, crops: np.ndarray, order: list[int], turns: list[int]) -> None:
-        self.crops, self.order, self.turns = crops, order, turns
+    def __init__(self, crops: np.ndarray, columns: list[np.ndarray], order: list[int], turns: list[int]) -> None:
+        self.crops, self.columns, self.order, self.turns = crops, columns, order, turns
 
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, number: int) -> np.ndarray:
+    def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
         low, high = RECIPE.window_hu
-        image = np.clip((self.crops[self.order[number]].astype(np.float32) - low) / (high - low), 0, 1)
+        row = self.order[number]
+        image = np.clip((self.crops[row].astype(np.float32) - low) / (high - low), 0, 1)
         code = self.turns[number]
         for bit in range(3):
             if code >> bit & 1:
                 image = np.flip(image, bit)
-        return np.ascontiguousarray(np.swapaxes(image, 1, 2) if code >> 3 else image)
+        image = np.ascontiguousarray(np.swapaxes(image, 1, 2) if code >> 3 else image)
+        return image, *(column[row] for column in self.columns)
 
 
 def drawn(count: int) -> tuple[list[int], list[int]]:
@@ -69,9 +72,11 @@ def test_an_augmented_epoch(benchmark, workers):
     crops = np.random.default_rng(0).integers(-1000, 600, (count, 32, 32, 32), dtype=np.int16)
     cohort = make_cohort()
     few = np.arange(count) % len(cohort)
-    part = part_of(cohort, place(cohort.volumes, CPU), few, few, RECIPE.window_hu)
-    data = type(part)(**vars(part) | {"voxels": place(crops, CPU), "slices": 32, "rows": torch.arange(count)})
-    loader, seconds = DataLoader(Turned(crops, *drawn(count)), batch_size=64, num_workers=workers), []
+    part = part_of(cohort, place(cohort.volumes, CPU, RECIPE.window_hu), few, few)
+    data = replace(part, voxels=place(crops, CPU, RECIPE.window_hu), rows=torch.arange(count))
+    known = (data.labels, data.attributes, data.trusted, data.malignancy, data.diameter_mm)
+    turned = Turned(crops, [column.numpy() for column in known], *drawn(count))
+    loader, seconds = DataLoader(turned, batch_size=64, num_workers=workers), []
 
     def batched() -> torch.Tensor:
         for batch in epoch_batches(data, RECIPE, torch.Generator().manual_seed(0)):
@@ -80,7 +85,7 @@ def test_an_augmented_epoch(benchmark, workers):
 
     def sample_by_sample() -> None:
         start = processor_seconds()
-        for images in loader:
+        for images, *_ in loader:
             last = images
         seconds.append(processor_seconds() - start)
         torch.testing.assert_close(batched(), last, atol=1e-6, rtol=0)

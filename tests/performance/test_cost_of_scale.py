@@ -50,9 +50,9 @@ def mapped(file: Path, nodules: int) -> Part:
     crops = np.memmap(file, np.int16, "r", shape=(nodules, 32, 32, 32))
     cohort = make_cohort()
     few = np.arange(nodules) % len(cohort)
-    part = part_of(cohort, place(cohort.volumes, CPU), few, few % len(CLASSES), QUICK.recipe.window_hu)
-    slices = QUICK.encoder.slices
-    return replace(part, voxels=place(crops, CPU, slices), slices=slices, rows=torch.arange(nodules))
+    window = QUICK.recipe.window_hu
+    part = part_of(cohort, place(cohort.volumes, CPU, window), few, few % len(CLASSES))
+    return replace(part, voxels=place(crops, CPU, window, QUICK.encoder.slices), rows=torch.arange(nodules))
 
 
 class Trained:

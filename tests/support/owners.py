@@ -12,8 +12,10 @@ from zygote import Command
 
 def holders(run: Path, command: Command) -> list[int]:
     """Return those living workers of a command that hold a fit just now."""
-    found = []
-    for file in (run / "claims").glob("*.json"):
+    found, claims = [], []
+    with suppress(FileNotFoundError):  # the last was given back, and the folder with it
+        claims = [*(run / "claims").glob("*.json")]
+    for file in claims:
         with suppress(OSError, ValueError):  # it was given back meanwhile
             found.append(json.loads(file.read_text())["pid"])
     return [pid for pid in found if pid != command.pid and pid in command.processes()]
