@@ -1,14 +1,12 @@
 """What a run would refuse before its work, its dry run refuses by the same sentence; neither leaves a trace."""
 
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 import run_all
-from datasets.lidc import nodules
+from once import read_once
 
-ONCE = cache(nodules.load)  # seconds, for every plan of a cohort that is not prepared
 SMOKE = ["--preset", "smoke", "--folds", "2", "--device", "cpu", "--workers", "0"]
 
 
@@ -56,7 +54,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_dry_run_refuses_what_the_run_refuses_in_the_same_words_and_neither_writes(case, folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(nodules, "load", ONCE)
+    read_once(monkeypatch)
     given, sentence = REFUSED[case]
     before, said = traces(folder), []
     for end in (["--dry-run"], []):
@@ -73,7 +71,7 @@ def test_a_dry_run_refuses_what_the_run_refuses_in_the_same_words_and_neither_wr
 
 def test_a_dry_run_that_refuses_nothing_leaves_no_trace(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(nodules, "load", ONCE)
+    read_once(monkeypatch)
     before = traces(folder)
     for given in (["--out", "run"], ["--out", "new"], ["--scheduler", "tcp://127.0.0.1:1"], ["--nodules", "300"]):
         assert run_all.main([*SMOKE, "--methods", "ce", "--work", "work", *given, "--dry-run"]) == 0
@@ -83,7 +81,7 @@ def test_a_dry_run_that_refuses_nothing_leaves_no_trace(folder, capsys, monkeypa
 
 def test_a_cluster_that_cannot_be_used_is_said_before_the_cohort_is_prepared(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(nodules, "load", ONCE)
+    read_once(monkeypatch)
     monkeypatch.setattr(run_all, "prepare", lambda *_: pytest.fail("hours of reading CT"))
     monkeypatch.setenv("PATH", str(folder))
     (folder / "good.toml").write_text('jobs = 1\nmemory = "2GB"\ntime = "1"\n')

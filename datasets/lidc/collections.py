@@ -39,7 +39,7 @@ class Lidc(Collection):
 
     def nodules(self) -> list[NoduleInfo]:
         """Return every nodule, ascending by patient, scan and height."""
-        return [describe(nodule) for nodule in self._lidc.values()]
+        return list(self._described)
 
     def patients(self) -> list[str]:
         """Return every patient of the database, with a nodule or scan or without: a sample is the same of each source.
@@ -61,12 +61,20 @@ class Lidc(Collection):
         return np.asarray(made.volumes[0])
 
     @cached_property
+    def _scans(self) -> list[readings.Scan]:
+        return readings.load()
+
+    @cached_property
     def _patients(self) -> list[str]:
-        return list(dict.fromkeys(scan.patient_id for scan in readings.load()))
+        return list(dict.fromkeys(scan.patient_id for scan in self._scans))
 
     @cached_property
     def _lidc(self) -> dict[str, Nodule]:
-        return {nodule.id: nodule for nodule in nodules.load()}
+        return {nodule.id: nodule for scan in self._scans for nodule in nodules.cluster(scan)}
+
+    @cached_property
+    def _described(self) -> list[NoduleInfo]:
+        return [describe(nodule) for nodule in self._lidc.values()]
 
 
 class Phantom(Lidc):
@@ -150,8 +158,8 @@ class Dicom(Lidc):
 
     def preparation(self, parts: Sequence[Job], left_out: Mapping[str, str]) -> Preparation:
         """Write the report of what came of the download, and return it in numbers."""
-        scans = readings.load()
-        return report.report(report.surveyed(self.survey, scans), report.outcomes(parts), scans, self._lidc.values())
+        found = report.surveyed(self.survey, self._scans), report.outcomes(parts)
+        return report.report(*found, self._scans, self._lidc.values())
 
     @cached_property
     def _made_by(self) -> list[str]:

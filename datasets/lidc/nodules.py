@@ -53,7 +53,7 @@ class Nodule:
 
 
 def load() -> list[Nodule]:
-    """Return every nodule of the database, ascending by patient, scan and height.
+    """Return every nodule of the database, ascending by patient, scan and height: for scripts.
 
     Raises:
         InputError: The database is missing or damaged.

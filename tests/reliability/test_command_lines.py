@@ -4,7 +4,6 @@ import itertools
 import pickle
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 import run_all
 from benchmark import commandline
 from benchmark.places import VARIABLE
-from datasets.lidc import nodules
+from once import read_once
 
 AFEW, MANY = 200, 1500  # of each kind
 WORDS = (
@@ -56,7 +55,6 @@ WORDS = (
     *("x" * 5000, "a/" * 3000, "\ud800", "\x1b[2J", "[bold]x[/]", "{0}%s%n", "=cmd|' /C calc'!A0", "<script>", "a\nb"),
     *("nothing.toml", "nothing.npz", "nothing.py", "tcp://256.1.1.1:1", "tls://", "localhost", "://", "http://["),
 )
-ONCE = cache(nodules.load)  # seconds, for every plan of a cohort that is not prepared
 MADE = "made:"  # a file that the test made
 
 
@@ -88,7 +86,7 @@ def call(capsys, monkeypatch, tmp_path) -> Callable[[list[str]], None]:
     down.mkdir(parents=True)
     monkeypatch.chdir(down)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "work"))
-    monkeypatch.setattr(nodules, "load", ONCE)
+    read_once(monkeypatch)
 
     def call(arguments: list[str]) -> None:
         capsys.readouterr()
