@@ -16,11 +16,13 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Watch: TypeAlias = Callable[[Iterable[Job]], Mapping[Job, str]]
 """Returns those of some jobs that hang, with the addresses of their workers."""
+Tend: TypeAlias = Callable[[], str]
+"""Looks after what starts workers; returns why there will be none any more, or nothing."""
 
 DEATHS_ALLOWED = 10
 HANGS_ALLOWED = 3
 AGAIN_S = 1.0  # until a job that another command does is asked for again
-_LOOK_S = 5.0  # between two looks at whether there are workers, and whether one hangs
+LOOK_S = 5.0  # between two looks at whether there are workers, and whether one hangs
 _KILL_S = 30.0  # for a worker to be replaced
 
 
@@ -59,6 +61,7 @@ class Dispatch(Generic[Job, Result]):
         watch: Watch[Job],
         where: str,
         patience_s: float,
+        tend: Tend = str,
     ) -> None:
         """Take note of how to work.
 
@@ -68,9 +71,10 @@ class Dispatch(Generic[Job, Result]):
             watch: Says which jobs hang.
             where: Names the scheduler.
             patience_s: How long to go on without any worker.
+            tend: Looks after workers; str where nothing is to be done.
         """
         self._client, self._work, self._watch = client, work, watch
-        self._where, self._patience_s = where, patience_s
+        self._where, self._patience_s, self._tend = where, patience_s, tend
         self._futures: dict[Future[Any], Job] = {}
         self._hangs = Counter[Job]()
 
@@ -86,7 +90,7 @@ class Dispatch(Generic[Job, Result]):
         self._submit(jobs)
         put_off: list[Job] = []
         again = looked = seen = time.monotonic()
-        step_s = min(_LOOK_S, self._patience_s)
+        step_s = min(LOOK_S, self._patience_s)
         while self._futures or put_off:
             unfit = []
             for future in self._finished(AGAIN_S if put_off else step_s):
@@ -114,6 +118,8 @@ class Dispatch(Generic[Job, Result]):
                 looked = now
                 yield from self._without_hung()
                 seen = now if self._workers() else seen
+                if (trouble := self._tend()) and not self._workers():
+                    raise InputError(f"{self._where} gets no worker any more; what is finished is kept: {trouble}")
                 if now - seen >= self._patience_s:
                     raise InputError(
                         f"{self._where} lost all its workers and has had none for {now - seen:.0f} s; what is finished "

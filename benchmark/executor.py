@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from benchmark import peers
 from benchmark.claims import Taken
 from benchmark.contracts import InputError
-from benchmark.dispatch import AGAIN_S, DEATHS_ALLOWED, Dispatch, Lost, Watch
+from benchmark.dispatch import AGAIN_S, DEATHS_ALLOWED, LOOK_S, Dispatch, Lost, Tend, Watch
 from benchmark.scheduler import Scheduler
 from benchmark.signals import kept_from_children
 from benchmark.slurm import check, started
@@ -67,14 +67,14 @@ def execute(
     place: Place = scheduler or slurm
     if slurm is not None:
         patience_s = check(slurm).wait_s
-    with _client(min(workers, len(jobs)), place) as client:
+    with _client(min(workers, len(jobs)), place) as (client, tend):
         from distributed import CancelledError
         from distributed.comm.core import CommClosedError
 
         try:
-            _probe(client, work.__module__, place, patience_s)
+            _probe(client, work.__module__, place, patience_s, tend)
             sure = work if place is None else partial(peers.checked, peers.here(), work)  # for workers that join later
-            yield from Dispatch(client, sure, watch, _named(place), patience_s).run(jobs)
+            yield from Dispatch(client, sure, watch, _named(place), patience_s, tend).run(jobs)
         except (CancelledError, CommClosedError) as error:
             raise _lost(place) from error
         except BaseException:  # a signal, or whoever takes the results takes no more
@@ -125,7 +125,7 @@ def probe(scheduler: Scheduler, patience_s: float = 60.0) -> None:
     Raises:
         InputError: It does not, or they cannot.
     """
-    with _client(0, scheduler) as client:
+    with _client(0, scheduler) as (client, _):
         _probe(client, __name__, scheduler, patience_s)
 
 
@@ -144,8 +144,8 @@ def _load_dask() -> None:
 
 
 @contextmanager
-def _client(workers: int, place: Place) -> Iterator["Client"]:
-    """Give a client of the scheduler at an address, or of Slurm's jobs, or of local processes.
+def _client(workers: int, place: Place) -> Iterator[tuple["Client", Tend]]:
+    """Give a client of the scheduler at an address, or of Slurm's jobs, or of local processes, and what tends them.
 
     Raises:
         InputError: dask's configuration cannot be read, no local cluster can be started, or no scheduler answers.
@@ -184,11 +184,11 @@ def _client(workers: int, place: Place) -> Iterator["Client"]:
                     "--scheduler"
                 ) from error
             with client:
-                yield client
+                yield client, str
             return
         if isinstance(place, Path):
-            with started(place) as cluster, distributed.Client(cluster, timeout=30) as client:  # type: ignore[no-untyped-call]
-                yield client
+            with started(place) as jobs, distributed.Client(jobs, timeout=30) as client:  # type: ignore[no-untyped-call]
+                yield client, jobs.tend
             return
         try:
             with kept_from_children():  # the thread that will start workers is born here, and they inherit from it
@@ -199,21 +199,36 @@ def _client(workers: int, place: Place) -> Iterator["Client"]:
             ) from error
         with cluster, distributed.Client(cluster, timeout=30) as client:  # type: ignore[no-untyped-call]
             cluster.scale(workers)  # type: ignore[no-untyped-call]
-            yield client
+            yield client, str
 
 
-def _probe(client: "Client", module: str, place: Place, patience_s: float) -> None:
+def _wait(client: "Client", place: Place, patience_s: float, tend: Tend) -> None:
+    """Wait for a first worker.
+
+    Raises:
+        InputError: There was none for so long, or there will be none.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            client.wait_for_workers(1, timeout=min(LOOK_S, max(0.0, until - time.monotonic())))
+            return
+        except TimeoutError as error:
+            if why := tend():
+                raise InputError(f"{_named(place)} gets no worker; mend that file: {why}") from error
+            if time.monotonic() >= until:
+                where = f"{_named(place)} has had no worker for {patience_s:g} s"
+                raise InputError(f"{where}; {_remedy(place)}") from error
+
+
+def _probe(client: "Client", module: str, place: Place, patience_s: float, tend: Tend = str) -> None:
     """See that there is a worker, and that all of them can import the project.
 
     Raises:
         InputError: There is none, or one cannot.
     """
     where = _named(place)
-    remedy = "start some: dask worker --scheduler-file FILE --nthreads 1" if isinstance(place, Scheduler) else _ALONE
-    try:
-        client.wait_for_workers(1, timeout=patience_s)
-    except TimeoutError as error:
-        raise InputError(f"{where} has had no worker for {patience_s:g} s; {remedy}") from error
+    _wait(client, place, patience_s, tend)
     try:
         client.run(_import, module)
         if place is not None:
@@ -236,6 +251,12 @@ def _named(place: Place) -> str:
     if isinstance(place, Path):
         return f"the dask scheduler for Slurm's jobs by {place}"
     return f"the dask scheduler at {place}" if place else "the local dask scheduler"
+
+
+def _remedy(place: Place) -> str:
+    if isinstance(place, Path):
+        return "squeue says what its jobs wait for: give a longer `wait` there, or ask for less"
+    return "start some: dask worker --scheduler-file FILE --nthreads 1" if place else _ALONE
 
 
 def _lost(place: Place) -> InputError:

@@ -37,7 +37,9 @@ from benchmark.signals import kept_from_children
 from benchmark.tomlfile import TomlFile
 
 if TYPE_CHECKING:
-    from distributed import SpecCluster
+    from distributed.security import Security
+
+    from benchmark.slurmjobs import Jobs
 
 _TEXTS = ("memory", "time", "partition", "account", "python", "interface", "shared", "log")
 _NUMBERS = {"jobs": 1, "gpus": 0, "wait": 1}
@@ -132,7 +134,7 @@ def check(path: Path) -> Wanted:
 
 
 @contextmanager
-def started(path: Path) -> "Iterator[SpecCluster]":
+def started(path: Path) -> "Iterator[Jobs]":
     """Give a scheduler in this process whose workers are Slurm's jobs, as many as the file says.
 
     The keys lie in a folder that only this user can read, until the block is left.
@@ -141,23 +143,34 @@ def started(path: Path) -> "Iterator[SpecCluster]":
         InputError: As `check`.
     """
     wanted = check(path)
-    from dask_jobqueue.slurm import SLURMCluster
-    from distributed.security import Security
-
     from benchmark.localcluster import QuietScheduler
+    from benchmark.slurmjobs import Jobs
 
     with TemporaryDirectory(prefix=".keys-", dir=wanted.shared) as keys:
         with kept_from_children():
-            cluster: SpecCluster = SLURMCluster(
-                security=Security.temporary(),  # type: ignore[no-untyped-call]
+            cluster = Jobs(
+                wanted.jobs,
+                security=_written(Path(keys)),
                 protocol="tls://",
                 scheduler_cls=QuietScheduler,
                 scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs="critical",
                 name=f"lung-nodules-{os.getpid()}",
-                shared_temp_directory=keys,
-                **wanted.options,  # type: ignore[arg-type]
+                **wanted.options,
             )
         with cluster:
-            cluster.adapt(minimum_jobs=wanted.jobs, maximum_jobs=wanted.jobs)  # what ends too early comes again
             yield cluster
+
+
+def _written(folder: Path) -> "Security":
+    """Make credentials for this run, which scheduler, workers and client share, in files for the workers' sake."""
+    from distributed.security import Security
+
+    made = Security.temporary()  # type: ignore[no-untyped-call]
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    for file, text in ((certificate, made.tls_scheduler_cert), (key, made.tls_scheduler_key)):
+        file.touch(mode=0o600)
+        file.write_text(text)
+    roles = ("scheduler", "worker", "client")
+    files = {f"tls_{role}_{kind}": str(file) for role in roles for kind, file in (("cert", certificate), ("key", key))}
+    return Security(require_encryption=True, tls_ca_file=str(certificate), **files)  # type: ignore[no-untyped-call]

@@ -37,6 +37,17 @@ for number in sys.argv[1:]:
     except OSError:
         pass
 """
+SQUEUE = """#!{python}
+from pathlib import Path
+for file in Path({folder!r}).glob("*.pid"):
+    stat = Path("/proc", file.read_text(), "stat")
+    if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        print(file.stem)
+"""
+REFUSING = """#!/bin/sh
+echo "sbatch: error: invalid partition specified: gpu" >&2
+exit 1
+"""
 WANTED = 'jobs = 1\nmemory = "2GB"\ntime = "00:10:00"\n'
 
 
@@ -46,7 +57,7 @@ def stand_in(tmp_path) -> Path:
     pytest.importorskip("dask_jobqueue")
     folder = tmp_path / "slurm"
     folder.mkdir()
-    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL), ("squeue", "#!{python}\n")):
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL), ("squeue", SQUEUE)):
         (folder / name).write_text(text.format(python=sys.executable, folder=str(folder)))
         (folder / name).chmod(0o755)
     return folder
@@ -63,6 +74,7 @@ def test_fits_are_made_by_slurms_jobs_over_tls_and_nothing_is_left(grid: Grid, s
     assert grid.zygote.wait(command) == 0, command.said.read_text() + "".join(
         error.read_text() for error in stand_in.glob("*.err")
     )
+    assert "Traceback" not in command.said.read_text()
     grid.check(run)
     script = (stand_in / "1.sh").read_text()
     for line in ("-p gpu", "-A us", "--gpus=1", "--constraint=a100", "-t 00:10:00", "-n 1", "--cpus-per-task=1"):
@@ -88,6 +100,37 @@ def test_a_job_that_vanishes_is_submitted_again_and_no_process_has_a_web_server(
     grid.check(run)
     assert [len(of_one) for of_one in ports] == [1, 2], ports  # the scheduler; a worker and its nanny
     assert 2 <= len(list(stand_in.glob("*.sh"))) <= 3
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "more", "sentence"),
+    [
+        (REFUSING, "", "Slurm takes no job, and says: sbatch: error: invalid partition specified: gpu"),
+        (SBATCH, 'environment = ["exit 3"]\n', "Slurm's job"),
+    ],
+)
+def test_where_no_job_can_work_that_is_said_at_once_and_not_waited_for(
+    grid: Grid, stand_in, tmp_path, sbatch, more, sentence
+):
+    file, run = tmp_path / "slurm.toml", tmp_path / "run"
+    file.write_text(WANTED.replace("jobs = 1", "jobs = 2") + 'interface = "lo"\n' + more)  # it may wait for a day
+    (stand_in / "sbatch").write_text(sbatch.format(python=sys.executable, folder=str(stand_in)))
+    environment = json.dumps({"PATH": f"{stand_in}{os.pathsep}{os.environ['PATH']}"})
+    command = grid.start(run, 0, "--slurm", str(file), environment=environment)
+    assert grid.zygote.wait(command, 100) == 2
+    said = " ".join(command.said.read_text().split())
+    assert f"{file} gets no worker; mend that file: {sentence}" in said and "Traceback" not in said
+    assert command.are_gone() and not list(tmp_path.glob(".keys-*"))
+
+
+def test_keys_can_be_read_by_this_user_alone(tmp_path):
+    pytest.importorskip("dask_jobqueue")
+    security = slurm._written(tmp_path)
+    assert {oct(path.stat().st_mode)[-3:] for path in tmp_path.iterdir()} == {"600"}
+    for role in ("scheduler", "worker", "client"):
+        files = security.get_tls_config_for_role(role)
+        assert {files["ca_file"], files["cert"], files["key"]} == {str(path) for path in tmp_path.iterdir()}
+    assert security.require_encryption
 
 
 @pytest.mark.parametrize(
