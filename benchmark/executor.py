@@ -199,7 +199,7 @@ def _client(workers: int, place: Place) -> Iterator[tuple["Client", Tend]]:
             ) from error
         with cluster, distributed.Client(cluster, timeout=30) as client:  # type: ignore[no-untyped-call]
             cluster.scale(workers)  # type: ignore[no-untyped-call]
-            yield client, str
+            yield client, cluster.tend
 
 
 def _wait(client: "Client", place: Place, patience_s: float, tend: Tend) -> None:

@@ -6,9 +6,12 @@ certificate is trusted that they share, and its key leaves the processes' memory
 user's own. dask's web servers are not started: they take no credentials.
 """
 
-from distributed import Nanny, Scheduler, Security, SpecCluster, Worker
+from collections.abc import Collection
+
+from distributed import Nanny, Scheduler, Security, SpecCluster, Status, Worker
 
 _LOOPBACK = "127.0.0.1"
+_TRIES = 10  # to start anew what died in its start
 
 
 class QuietScheduler(Scheduler):
@@ -25,7 +28,26 @@ class QuietWorker(Worker):
         """Start none."""
 
 
-def cluster(workers: int, silence_logs: int) -> SpecCluster:
+class LocalCluster(SpecCluster):
+    """A scheduler in this process, and workers under nannies, which replace those that die once they had begun."""
+
+    _tries = 0
+
+    def tend(self) -> str:
+        """Start workers anew that died in their very start, with their nannies; there is never trouble to tell of."""
+        dead = [name for name, nanny in dict(self.workers).items() if nanny.status is Status.failed]
+        if dead and self._tries < _TRIES:
+            self._tries += 1
+            self.sync(self._forget, dead)  # type: ignore[no-untyped-call]
+            self.scale(len(self.worker_spec))  # type: ignore[no-untyped-call]  # which starts what is not there
+        return ""
+
+    async def _forget(self, names: Collection[object]) -> None:
+        for name in names:
+            self.workers.pop(name, None)
+
+
+def cluster(workers: int, silence_logs: int) -> LocalCluster:
     """Start a scheduler in this process, and worker processes of one thread, each under a nanny in this process.
 
     Args:
@@ -40,7 +62,7 @@ def cluster(workers: int, silence_logs: int) -> SpecCluster:
     scheduler = {"cls": QuietScheduler, "options": shared | {"port": 0, "dashboard": False}}
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": silence_logs, "worker_class": QuietWorker}
     worker = {"cls": Nanny, "options": shared | options}
-    return SpecCluster(  # type: ignore[no-untyped-call]
+    return LocalCluster(  # type: ignore[no-untyped-call]
         scheduler=scheduler,
         workers=dict.fromkeys(range(workers), worker),
         worker=worker,

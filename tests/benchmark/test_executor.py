@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -59,6 +60,23 @@ def test_many_jobs_are_handed_out_without_a_warning_of_their_size():
 def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path):
     jobs = [str(tmp_path / name) for name in "abc"]
     assert dict(execute(die_once, jobs, workers=2)) == dict.fromkeys(jobs, "done")
+
+
+def test_workers_that_are_killed_in_their_very_start_are_started_anew():
+    killed = list[int]()
+
+    def kill() -> None:
+        while len(killed) < 2:
+            for child in multiprocessing.active_children():
+                child.kill()
+                killed.append(child.pid)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    assert dict(execute(double, [1, 2], workers=2)) == {1: 2, 2: 4}
+    thread.join()
+    assert len(killed) == 2
 
 
 def test_a_running_scheduler_can_be_used_by_its_address():
