@@ -49,6 +49,13 @@ def test_one_fold_or_a_missing_score_is_no_estimate():
             Spread.of(differences, 0.25, seed_std=seed_std)
 
 
+def test_five_folds_and_one_seed_are_meant_where_none_are_given():
+    spread = Spread(0.25, fold_std=0.01, seed_std=0.03)
+    assert spread.repeats_needed(0.04) == spread.repeats_needed(0.04, folds=5, seeds=1) == 9
+    assert spread.seeds_needed(0.04) == spread.seeds_needed(0.04, folds=5) == 6
+    assert spread.fewest_trainings(0.05) == spread.fewest_trainings(0.05, folds=5) == (3, 1)
+
+
 def test_two_points_are_never_found_where_folds_differ_by_two():
     """The cohort's own part, sqrt(1/4) 2 points = 1 point, stays; 80% power needs 1.96 + 0.84 of it."""
     spread = Spread(0.25, fold_std=0.02, seed_std=0.02)

@@ -201,6 +201,24 @@ def test_a_scan_of_the_first_release_is_named_and_its_nodules_are_counted():
     assert OWN["is_from_initial"] == "scan of LIDC's first release"
 
 
+def test_ratings_at_fault_are_told_of_as_many_nodules_as_each_kind_of_scan_has(run):
+    table = run.nodules
+    assert np.isfinite(table.malignancy).all()
+    marked = tuple("yes" if number < 70 else "no" for number in range(len(table)))
+    rated = {"attribute_names": ("margin",), "ratings": np.ones((len(table), 1)), "strata": {"is_from_initial": marked}}
+    chapter = limits.chapter(replace(run, nodules=replace(table, **rated)))
+    said = " ".join(getattr(part, "text", "") for part in chapter.parts)
+    assert f"over 70 nodules in marked scans, and over {len(table) - 70:,} elsewhere" in said
+
+
+def test_the_row_that_is_right_most_often_stands_beside_the_radiologist_on_the_same_reads(run, monkeypatch):
+    """Each row's reads, its share that is right, and the radiologist's: the second decides, not the first."""
+    shares = iter([(100, 40.0, 45.0), (90, 60.0, 45.0), (80, 50.0, 45.0)])
+    monkeypatch.setattr(limits, "like_for_like", lambda *_: next(shares))
+    (said,) = [one for one in limits.in_short(run, run.file.protocols[0]) if one.startswith("Like for like")]
+    assert "CE Loss" in said and "Poisson" in said and "CLIP-Lung" not in said and "60.0" in said
+
+
 def test_a_critical_difference_as_wide_as_the_ranks_is_said_to_show_almost_nothing(run):
     figure = figures.rank_figure(run.tables["table1"], run.first_sections[0], "a tag")
     apart = float(re.search(r"Ranks less than ([\d.]+) apart", figure.caption)[1])
