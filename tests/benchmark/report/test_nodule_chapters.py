@@ -205,7 +205,13 @@ def test_ratings_at_fault_are_told_of_as_many_nodules_as_each_kind_of_scan_has(r
     table = run.nodules
     assert np.isfinite(table.malignancy).all()
     marked = tuple("yes" if number < 70 else "no" for number in range(len(table)))
-    rated = {"attribute_names": ("margin",), "ratings": np.ones((len(table), 1)), "strata": {"is_from_initial": marked}}
+    ones = np.ones((len(table), 1))
+    rated = {
+        "attribute_names": ("margin",),
+        "ratings": ones,
+        "trusted": ones == 1,
+        "strata": {"is_from_initial": marked},
+    }
     chapter = limits.chapter(replace(run, nodules=replace(table, **rated)))
     said = " ".join(getattr(part, "text", "") for part in chapter.parts)
     assert f"over 70 nodules in marked scans, and over {len(table) - 70:,} elsewhere" in said
