@@ -15,6 +15,7 @@ from benchmark.statistics import corrected_interval, corrected_t_test, holm, sma
 from benchmark.tables import Line, Table, cells, fold_ratio
 
 ALPHA = 0.05
+_ALIKE = 1e-9  # points: what rounding leaves of equal differences is less
 COMPARISON = ("Method", "Difference", "Smallest significant", "p (Holm)")
 
 
@@ -25,7 +26,8 @@ class Compared:
     Attributes:
         line: The row.
         mean: Over the folds that both have.
-        interval: 95 %, of this row alone.
+        interval: 95 %, of this row alone; like the two below NaN where all folds have the same difference, which says
+            nothing of other folds.
         needed: The smallest observed difference that would be significant, in Holm's first step over all rows.
         p: Adjusted by Holm over all rows.
         folds: How many folds both have.
@@ -64,20 +66,29 @@ def compare(table: Table, section: Section) -> tuple[list[Compared], list[Line]]
         else:
             left.append(line)
     ratio = fold_ratio(table, section)
-    adjusted = holm([corrected_t_test(delta, ratio) for _, delta in deltas])
+    tested = [_tested(delta, ratio, ALPHA / len(deltas)) for _, delta in deltas]
+    adjusted = holm([p for _, _, p in tested])
     made = [
         Compared(
             line=line,
             mean=float(delta.mean()),
-            interval=corrected_interval(delta, ratio, ALPHA),
-            needed=smallest_detectable_difference(delta, ratio, ALPHA / len(deltas)),
+            interval=interval,
+            needed=needed,
             p=p,
             folds=len(delta),
             complete=len(delta) == table.folds,
         )
-        for (line, delta), p in zip(deltas, adjusted, strict=True)
+        for (line, delta), (interval, needed, _), p in zip(deltas, tested, adjusted, strict=True)
     ]
     return made, left
+
+
+def _tested(delta: Float[np.ndarray, " folds"], ratio: float, first: float) -> tuple[tuple[float, float], float, float]:
+    """Return the interval of a mean difference, the least that is significant at `first`, and the p-value."""
+    if np.ptp(delta) < _ALIKE:
+        return (math.nan, math.nan), math.nan, math.nan
+    needed = smallest_detectable_difference(delta, ratio, first)
+    return corrected_interval(delta, ratio, ALPHA), needed, corrected_t_test(delta, ratio)
 
 
 def in_common(line: Line, base: Line, section: Section) -> Float[np.ndarray, " folds"]:
@@ -93,9 +104,7 @@ def differences(table: Table, section: Section) -> list[list[str]]:
     step, which tests at 0.05 / rows, so that the row of the smallest p-value is below 0.05 just where its difference
     passes its smallest significant one.
     """
-    return [
-        [one.line.title, points(one.mean), f"{one.needed:.1f}", p_value(one.p)] for one in compare(table, section)[0]
-    ]
+    return [[one.line.title, points(one.mean), size(one.needed), p_value(one.p)] for one in compare(table, section)[0]]
 
 
 def points(value: float) -> str:
@@ -105,6 +114,15 @@ def points(value: float) -> str:
     ('+0.0', '+1.2', '-')
     """
     return "-" if math.isnan(value) else f"{round(value, 1) + 0.0:+.1f}"
+
+
+def size(value: float) -> str:
+    """Return a difference's size as printed.
+
+    >>> size(1.25), size(math.nan)
+    ('1.2', '-')
+    """
+    return points(value).lstrip("+")
 
 
 def p_value(p: float) -> str:

@@ -33,7 +33,7 @@ def judge(
     """
     writable(folder, "--out")
     if means.slurm is not None:
-        slurm.read(means.slurm)
+        slurm.check(means.slurm)
     if means.scheduler is not None:
         judge_scheduler(means.scheduler)
     if is_at_hand(tower) and any(row.reads_text for row in rows):
@@ -67,8 +67,6 @@ def look(
         return []
     if tower.name != "random" and any(row.reads_text for row in wanted):
         load(tower)
-    if means.slurm is not None:
-        slurm.check(means.slurm)
     if means.scheduler is None:
         return []
     probe(means.scheduler)

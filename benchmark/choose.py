@@ -13,6 +13,8 @@ GROUPS = {
     "all": "every row: the added ones and the variants too",
 }
 
+A_CORE = 8  # workers that may be asked for: more are a slip of the hand
+
 
 def choose(kind: str, name: str, choices: Iterable[str], beside: str = "") -> str:
     """Return the name if it is one of the choices.
@@ -126,15 +128,27 @@ def choose_device(name: str) -> str:
 
 
 def choose_workers(number: int | None, device: str) -> int:
-    """Return the number of worker processes: as asked for, or one a core, or one a GPU."""
+    """Return the number of worker processes: as asked for, or one a core, or one a GPU.
+
+    Raises:
+        InputError: So many would only keep each other from their work.
+    """
     if number is not None:
+        if device == "cpu" and number > A_CORE * cores():
+            raise InputError(
+                f"--workers {number}: this process may use {cores()} cores, and each worker keeps one busy and takes "
+                "some 400 MB of memory: give fewer, or leave --workers out"
+            )
         return number
     if device == "cuda":
         import torch  # which `choose_device` has imported
 
         return torch.cuda.device_count()
-    if device != "cpu":
-        return 1
+    return cores() if device == "cpu" else 1
+
+
+def cores() -> int:
+    """Return how many cores this process may use: its affinity and its cgroup's limit count."""
     from joblib import cpu_count  # here: it comes with scikit-learn, which `--list` need not wait for
 
     count: int = cpu_count()  # what this process may use: its affinity and its cgroup's limit count

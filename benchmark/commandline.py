@@ -66,7 +66,13 @@ def positive(text: str) -> float:
 
 
 def path(text: str) -> Path:
-    """Convert a path, for argparse; `~` is the user's home."""
+    """Convert a path, for argparse; `~` is the user's home.
+
+    Raises:
+        argparse.ArgumentTypeError: It is empty: a variable of the shell was not set, most likely.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give a path, or . for the folder that you are in")
     return expanded(text)
 
 
@@ -197,6 +203,11 @@ def add_grid(p: Parser) -> None:
     towers = "openai, random, a name of --list, hf-hub:OWNER/NAME[@REVISION], local-dir:PATH, or a file of ViT-B-16"
     add("--text-tower", metavar="TOWER", help=towers)
     add("--device", default="auto", help="cpu, cuda, cuda:N, mps or auto (default)")
-    add("--workers", type=at_least(0), metavar="N", help="processes (default: one a core or GPU; 0: in this process)")
+    add(
+        "--workers",
+        type=at_least(0),
+        metavar="N",
+        help="processes here (default: one a core or GPU; 0: this one)",
+    )
     add("--work", type=path, metavar="FOLDER", help="holds cohorts and runs (default: results/, or your cache folder)")
     add("--plugin", type=path, action="append", default=[], metavar="FILE", help="a file that adds rows or collections")

@@ -84,9 +84,14 @@ def complete(this: Experiment, order: Order, nodules: bytes) -> Completed:
         this.run.keep(COHORT, nodules)
         title = "Training, patients ignored" if this.identity.splits_patients else "Training"
         with progress(order.err, title, "fits", order.times.forecast(missing)) as advance:
-            this.train(missing, order.means, advance)
+            made_here = () if order.means.is_away else missing
+            try:
+                this.train(missing, order.means, advance)
+            except BaseException:  # a signal, most often: what is finished tells what it took
+                order.times.learn(this.read()[0], made_here)
+                raise
         found, _ = this.read()
-        console.print_warnings(order.err, order.times.learn(found, () if order.means.is_away else missing))
+        console.print_warnings(order.err, order.times.learn(found, made_here))
     if None not in found.values():
         this.run.finish(order.protocols, this.text_weights)
     shown, everything, left_out = this.with_earlier(found, order.known)

@@ -1,5 +1,6 @@
 """What stands below a table: which rows are one model or read more than images, and why cells are missing."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from benchmark.tables import Table
@@ -14,7 +15,7 @@ MICRO_BATCH = (
 
 def footnotes(table: Table) -> list[str]:
     """Say which rows are one model or read more than images, and why cells are missing or rest on fewer folds."""
-    notes = same_models(table)
+    notes = [*same_models(table), *_seeds(table)]
     for line in table.lines:
         if line.row.reads_diameter:
             notes.append(f"{line.title} {READS_DIAMETER}")
@@ -55,6 +56,25 @@ def same_models(table: Table) -> list[str]:
         for model, rows in models.items()
         if len(rows) > 1
     ]
+
+
+def _seeds(table: Table) -> list[str]:
+    """Say how many seeds the folds of each row have, where these are not the same for all; references have one."""
+    of_rows: dict[tuple[int, ...], list[str]] = {}
+    for line in table.lines:
+        done = [record.spec for records in line.records.values() for record in records if record.status == "done"]
+        if line.is_trained and done:
+            counts = Counter((spec.label_set, spec.fold) for spec in done)
+            of_rows.setdefault(tuple(sorted(set(counts.values()))), []).append(line.title)
+    if len(of_rows) < 2 and all(len(counts) == 1 for counts in of_rows):
+        return []
+    said = [f"{_range(counts)} {', '.join(titles)}" for counts, titles in sorted(of_rows.items())]
+    return [f"Seeds of a fold differ: {'; '.join(said)}. A mean over more of them is steadier"]
+
+
+def _range(counts: tuple[int, ...]) -> str:
+    many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    return f"{many} seed{'s' * (counts[-1] > 1)}:"
 
 
 def _folds(numbers: Sequence[int]) -> str:

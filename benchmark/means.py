@@ -41,7 +41,7 @@ class Means:
             raise InputError("--slurm starts a scheduler of its own and takes no --scheduler: leave one of the two out")
         away = args.scheduler is not None or args.slurm is not None
         device = args.device if away and args.device in DEVICES else choose_device(args.device)
-        workers = choose_workers(args.workers, "cpu" if away else device)
+        workers = choose_workers(None if away else args.workers, "cpu" if away else device)
         return cls(device, workers, args.scheduler, args.slurm, 60 * args.patience)
 
     @property

@@ -163,9 +163,9 @@ def parse_settings(
         The rows, and the changes as a run's identity keeps them, by `row.name`.
 
     Raises:
-        InputError: No such row or hyperparameter, or a value of another kind than the default.
+        InputError: No such row or hyperparameter, one that is set twice, or a value of another kind than the default.
     """
-    changed, kept = dict(rows), dict[str, Json]()
+    changed, kept, seen = dict(rows), dict[str, Json](), set[tuple[str, str]]()
     for text in texts:
         place, equals, value = text.partition("=")
         key, dot, name = place.strip().partition(".")
@@ -177,6 +177,9 @@ def parse_settings(
         if not row.defaults:
             raise InputError(f"--set {text!r}: {row.title} has no hyperparameter with a default that could be changed")
         choose(f"hyperparameter of {key}", name, row.defaults)
+        if (key, name) in seen:
+            raise InputError(f"--set {text!r}: {key}.{name} was set before; set it once")
+        seen.add((key, name))
         setting = _setting(text, value.strip(), row.settings[name])
         if setting == row.settings[name]:
             continue  # it is so already

@@ -170,9 +170,10 @@ class Run:
         """
         found = []
         for folder, _, files in os.walk(self.folder / "fits", onerror=_refuse_unless_missing, followlinks=True):
-            label_set, method = Path(folder).parts[-2:]
-            if not (is_plain(label_set) and is_plain(method)):
+            place = Path(folder).relative_to(self.folder / "fits").parts
+            if len(place) != 2 or not all(map(is_plain, place)):
                 continue
+            label_set, method = place
             matches = [re.fullmatch(r"fold(\d+)-seed(\d+)\.json", name) for name in files]
             found += [FitSpec(label_set, method, int(match[1]), int(match[2])) for match in matches if match]
         return sorted(found, key=lambda spec: spec.path())

@@ -21,6 +21,7 @@ for the run. A job whose command was killed finds no scheduler, and ends within 
 """
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -45,6 +46,7 @@ _TEXTS = ("memory", "time", "partition", "account", "python", "interface", "shar
 _NUMBERS = {"jobs": 1, "gpus": 0, "wait": 1}
 _LINES = ("sbatch", "environment")
 _NEEDED = ("jobs", "memory", "time")
+_TIME = r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|(?i:infinite|unlimited)"  # the forms that sbatch takes
 _DAY_MIN = 24 * 60
 _QUIET = "benchmark.localcluster.QuietWorker"  # dask starts a web server even without a dashboard
 
@@ -85,6 +87,8 @@ def read(path: Path) -> Wanted:
             file.fail((name,), f"must be a whole number of {_NUMBERS[name]} or more, not {value!r}")
         if name in _LINES and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
             file.fail((name,), f"must be an array of texts, not {value!r}")
+    if not re.fullmatch(_TIME, given["time"]):
+        file.fail(("time",), f"must be a time such as '08:00:00' or '1-12' (days-hours), not {given['time']!r}")
     gpus = [f"--gpus={given['gpus']}"] if given.get("gpus") else []
     exports = [f"export PYTHONPATH={shlex.quote(str(ROOT))}", "export OMP_NUM_THREADS=1"]
     from dask.utils import parse_bytes

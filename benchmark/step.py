@@ -71,13 +71,17 @@ class Step:
         """Take a step: down the mean of the micro-batches' losses, each weighing as many nodules as it has.
 
         Raises:
-            TrainingFailed: The loss has no named terms.
+            TrainingFailed: The loss has no named terms, or one of them is no single number.
         """
         self.optimiser.zero_grad()
         for part, share in cut(batch, self.micro_batch):
             terms = self.method.loss(part)
             if not (isinstance(terms, dict) and terms):
                 raise TrainingFailed("loss must return a dictionary of named terms, such as {'ce': ...}")
+            for name, term in terms.items():
+                if not isinstance(term, Tensor) or term.dim():
+                    kind = f"of shape {list(term.shape)}" if isinstance(term, Tensor) else f"a {type(term).__name__}"
+                    raise TrainingFailed(f"the loss term {name!r} is {kind}: it must be one number, such as a mean")
             (share * torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
                 if name not in self.totals:

@@ -147,9 +147,9 @@ def competing(line: Line, column: Column, folds: int) -> float:
 
 
 def best(table: Table, column: Column) -> float:
-    """Return the highest mean that competes, in percent as printed; NaN if there is none."""
+    """Return the highest mean that competes, in percent as printed; NaN if there is none above zero."""
     means = [competing(line, column, table.folds) for line in table.lines]
-    return max((mean for mean in means if not math.isnan(mean)), default=math.nan)
+    return max((mean for mean in means if mean > 0), default=math.nan)
 
 
 def printed(score: Score | None, folds: int) -> str:

@@ -78,8 +78,9 @@ def prepare(
         if not kept:
             raise InputError(_nothing(collection, preparation, left_out))
         volumes: Volumes = np.memmap(beside, VOXEL, "r").reshape(-1, SIZE, SIZE, SIZE)
-        drawn_from = 0 if sample is None else len(collection.nodules())
-        sealed = seal(collection, kept, volumes, Provenance(sample, fingerprint, preparation, drawn_from))
+        among = len(collection.nodules())
+        drawn = (sample, among) if sample is not None and len(chosen) < among else (None, 0)
+        sealed = seal(collection, kept, volumes, Provenance(drawn[0], fingerprint, preparation, drawn[1]))
         digest.write(digest.of(sealed), digest.beside(path))  # first: where the cohort is, so is its digest
         store.write(sealed, path)
     return path

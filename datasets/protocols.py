@@ -44,29 +44,44 @@ def protocols_of(cohort: Cohort, keys: Sequence[str] | None, rule: str) -> list[
     Raises:
         InputError: An unknown key, one that cannot be made, or a cohort without a benign or a malignant nodule.
     """
+    return possible(cohort.collection, cohort.given_labels, cohort.malignancy, keys, rule)
+
+
+def possible(
+    title: str,
+    given: Int[np.ndarray, " nodules"],
+    malignancy: Float[np.ndarray, " nodules"],
+    keys: Sequence[str] | None,
+    rule: str,
+) -> list[Protocol]:
+    """Do as `protocols_of`, from the classes that were given (or -1) and mean malignancies alone.
+
+    Raises:
+        InputError: As there.
+    """
     for key in keys or ():
         if key not in DATASETS:
             near = difflib.get_close_matches(key.upper(), DATASETS, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
             raise InputError(f"there is no dataset {key!r}: choose from {', '.join(DATASETS)}{meant}")
-    present = labels(cohort, "three", rule)
-    name = f"the collection {cohort.collection}"
+    present = _labels(given, malignancy, "three", rule)
+    name = f"the collection {title}"
     for label, word in ((0, "benign"), (2, "malignant")):
         if label not in present:
-            by_rule = f" by the label rule {rule!r}" if (cohort.given_labels < 0).any() else ""
-            helping = [other for other in LABEL_RULES if {0, 2} <= set(labels(cohort, "three", other).tolist())]
+            by_rule = f" by the label rule {rule!r}" if (given < 0).any() else ""
+            helping = [o for o in LABEL_RULES if {0, 2} <= set(_labels(given, malignancy, "three", o).tolist())]
             other = f", or give --label-rule {helping[0]}" if helping else ""
             raise InputError(
                 f"{name} has no {word} nodule{by_rule}, so there is nothing to tell apart: add some{other}"
             )
-    made = protocols(cohort.collection)
-    possible = [key for key in made if made[key].label_set == "two" or 1 in present]
+    made = protocols(title)
+    can_be = [key for key in made if made[key].label_set == "two" or 1 in present]
     asked = list(made) if keys is None else list(keys)
-    if keys is not None and (impossible := [key for key in keys if key not in possible]):
+    if keys is not None and (impossible := [key for key in keys if key not in can_be]):
         raise InputError(
             f"{name} has no unsure nodule, so only C can be made: leave {' and '.join(impossible)} out of --datasets"
         )
-    return [made[key] for key in asked if key in possible]
+    return [made[key] for key in asked if key in can_be]
 
 
 def labels(cohort: Cohort, label_set: str, rule: str) -> Int[np.ndarray, " nodules"]:
@@ -77,10 +92,16 @@ def labels(cohort: Cohort, label_set: str, rule: str) -> Int[np.ndarray, " nodul
     Raises:
         InputError: An unknown label set or rule.
     """
-    by_score = classify(cohort.malignancy, label_set, rule)
+    return _labels(cohort.given_labels, cohort.malignancy, label_set, rule)
+
+
+def _labels(
+    given: Int[np.ndarray, " nodules"], malignancy: Float[np.ndarray, " nodules"], label_set: str, rule: str
+) -> Int[np.ndarray, " nodules"]:
+    by_score = classify(malignancy, label_set, rule)
     classes = LABEL_SETS[label_set]
     of_three = np.array([classes.index(word) if word in classes else -1 for word in LABEL_SETS["three"]])
-    return np.where(cohort.given_labels >= 0, of_three[cohort.given_labels], by_score)
+    return np.where(given >= 0, of_three[given], by_score)
 
 
 def classify(

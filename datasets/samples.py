@@ -4,12 +4,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from benchmark.contracts import Collection, InputError, NoduleInfo
 from datasets import folds
 from datasets.cohort import choose
-from datasets.protocols import DATASETS, LABEL_SETS, classify
+from datasets.protocols import DATASETS, LABEL_SETS, classify, possible
 
 
 def refusal(count: int | None, rule: str, keys: Sequence[str] | None, n_folds: int) -> Callable[[Collection], None]:
@@ -66,6 +66,16 @@ def refusal(count: int | None, rule: str, keys: Sequence[str] | None, n_folds: i
     return refuse
 
 
+def refuse_absent(collection: Collection, rule: str, keys: Sequence[str] | None) -> None:
+    """Refuse a collection that lacks a class of what was asked for, as `protocols_of` refuses its cohort.
+
+    Raises:
+        InputError: As there.
+    """
+    if nodules := collection.nodules():
+        possible(collection.title, *_known(nodules), keys, rule)
+
+
 def _used(nodules: Sequence[NoduleInfo], rule: str, words: set[str]) -> set[int]:
     """Return the classes of the datasets asked for that there are."""
     return set(_classes(nodules, rule).tolist()) & {LABEL_SETS["three"].index(word) for word in words}
@@ -78,6 +88,12 @@ def _allows(nodules: Sequence[NoduleInfo], rule: str, used: set[int], n_folds: i
 
 def _classes(nodules: Sequence[NoduleInfo], rule: str) -> Int[np.ndarray, " nodules"]:
     """Return indices into benign, unsure, malignant."""
-    means = np.array([float(np.mean(nodule.malignancy)) if nodule.malignancy else np.nan for nodule in nodules])
-    given = np.array([LABEL_SETS["three"].index(one.label) if one.label else -1 for one in nodules], dtype=np.int64)
+    given, means = _known(nodules)
     return np.where(given >= 0, given, classify(means, "three", rule))
+
+
+def _known(nodules: Sequence[NoduleInfo]) -> tuple[Int[np.ndarray, " nodules"], Float[np.ndarray, " nodules"]]:
+    """Return the classes that were given, or -1, and the mean malignancies, or NaN."""
+    given = np.array([LABEL_SETS["three"].index(one.label) if one.label else -1 for one in nodules], dtype=np.int64)
+    means = np.array([float(np.mean(nodule.malignancy)) if nodule.malignancy else np.nan for nodule in nodules])
+    return given, means

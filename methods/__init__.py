@@ -20,8 +20,8 @@ def register(key: str, method: object, /, title: str = "", **hyperparameters: Se
         **hyperparameters: Those that differ from the method's defaults.
 
     Raises:
-        ValueError: The key is taken, or is not lower-case letters, digits and underscores; it is no Method, has no
-            title, or has no such hyperparameter.
+        ValueError: The key is taken, or is not lower-case letters, digits and underscores; it is no Method, does not
+            say how to train or predict, has no title, or has no such hyperparameter.
     """
     from benchmark.contracts import Method  # here: what a plugin defines has imported torch already
 
@@ -29,6 +29,9 @@ def register(key: str, method: object, /, title: str = "", **hyperparameters: Se
         raise ValueError(
             f"{method!r} cannot be registered: a method is a class that inherits benchmark.contracts.Method"
         )
+    for name in ("loss", "predict_proba"):
+        if getattr(method, name) is getattr(Method, name):
+            raise ValueError(f"{method.__name__} has no {name}: define it (CONTRIBUTING.md shows how)")
     if not (title := title or of_class(method).title):
         raise ValueError(f"{method.__name__} has no title: give its class one, title = ..., as the tables print it")
     _add(Row(key, title, "plugin", method, hyperparameters))

@@ -1,6 +1,6 @@
 """Every row's accuracy against the first, in points, with interval, smallest significant difference and p."""
 
-from benchmark.against_base import Compared, compare, p_value, points
+from benchmark.against_base import Compared, compare, p_value, points, size
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Cell, Chapter, Grid, Part, Prose
 from benchmark.scores import Section
@@ -39,5 +39,9 @@ def _grid(table: Table, section: Section, compared: list[Compared]) -> Grid:
 def _line(one: Compared) -> tuple[Cell, ...]:
     low, high = one.interval
     numbers = [(points(value), value) for value in (one.mean, low, high)]
-    numbers += [(f"{one.needed:.1f}", one.needed), (p_value(one.p), one.p), (str(one.folds), float(one.folds))]
+    numbers += [
+        (size(one.needed), one.needed),
+        (p_value(one.p), one.p),
+        (str(one.folds), float(one.folds)),
+    ]
     return (Cell(one.line.title, is_best=one.differs), *(Cell(text, value) for text, value in numbers))

@@ -93,6 +93,8 @@ def _plan(table: Table, section: Section) -> Iterator[Points]:
     spread = Spread.of(
         np.array([score.folds - base.folds for score in others]), fold_ratio(table, section), seed_std, seeds
     )
+    if not spread.fold_std:
+        return  # rows that differ by the same in every fold, as untrained ones do: they tell of no other folds
     yield Points(tuple(needs(spread, table.folds, seeds, len(others))))
 
 

@@ -137,6 +137,9 @@ def sentence(one: Compared, base: str, where: str, by_nodule: Mapping[str, float
 
     The words "better" and "worse" are kept for what is significant on the folds.
     """
+    if math.isnan(one.p):
+        same = f"{points(one.mean)} points from {base} in every fold of {where}"
+        return f"{_named(one.line)} differs by the same {same}, which says nothing of other folds."
     low, high = one.interval
     numbers = (
         f"{points(one.mean)} points, 95 % interval {points(low)} to {points(high)}, smallest observed difference that "

@@ -112,3 +112,10 @@ def test_there_are_as_many_workers_as_cores_or_cards_or_as_asked_for(monkeypatch
     assert choose_workers(None, "cpu") == 5 and choose_workers(None, "cuda") == 3
     assert choose_workers(None, "cuda:1") == choose_workers(None, "mps") == 1
     assert choose_workers(0, "cuda") == 0 and choose_workers(7, "cpu") == 7
+
+
+def test_workers_that_only_a_slip_of_the_hand_can_mean_are_refused(monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    assert choose_workers(16, "cpu") == 16 and choose_workers(17, "cuda") == 17
+    with pytest.raises(InputError, match="--workers 17: this process may use 2 cores"):
+        choose_workers(17, "cpu")

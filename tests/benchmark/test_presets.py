@@ -241,6 +241,12 @@ def test_a_hyperparameter_can_be_set_from_outside(text, name, value):
     assert rows["linear"] is LINEAR and ROWS["many"].hyperparameters == {"trees": 3}
 
 
+@pytest.mark.parametrize("last", ["many.alpha=3", "many.alpha=4", "many.alpha=1"])
+def test_a_hyperparameter_that_is_set_twice_is_refused_whatever_its_values_are(last):
+    with pytest.raises(InputError, match=f"--set '{last}': many.alpha was set before; set it once"):
+        parse_settings(["many.alpha=3", last], ROWS)
+
+
 def test_a_row_of_table_3_says_there_what_was_changed():
     rows, _ = parse_settings(["many.alpha=3"], {"many": replace(ROWS["many"], losses="IC + IA")})
     assert rows["many"].losses == "IC + IA, alpha = 3.0"

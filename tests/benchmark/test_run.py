@@ -211,6 +211,12 @@ def test_fits_that_cannot_be_listed_are_not_taken_for_none(run):
         run.specs()
 
 
+def test_the_fits_of_the_folder_that_one_is_in_are_found_by_its_short_name(run, monkeypatch):
+    run.write(one())
+    monkeypatch.chdir(run.folder)
+    assert Run(Path(), run.identity).specs() == run.specs() == [one().spec]
+
+
 def test_fits_may_lie_behind_links(run, tmp_path):
     run.write(one())
     (run.folder / "fits" / "three").rename(tmp_path / "elsewhere")

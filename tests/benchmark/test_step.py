@@ -135,6 +135,16 @@ def test_no_step_reads_a_number_back(fused):
     assert reads.count == 1
 
 
+@pytest.mark.parametrize(
+    ("term", "kind"), [(torch.ones(8), r"of shape \[8\]"), (torch.ones(1), r"of shape \[1\]"), (0.5, "a float")]
+)
+def test_a_loss_term_that_is_not_one_number_is_refused_by_name(term, kind):
+    method = Layer()
+    method.loss = lambda batch: {"ce": torch.ones((), requires_grad=True), "odd": term}
+    with pytest.raises(TrainingFailed, match=f"the loss term 'odd' is {kind}: it must be one number"):
+        Step(method, RECIPE, False)(a_batch())
+
+
 @pytest.mark.parametrize("returned", [{}, [torch.ones(())], None])
 def test_a_loss_without_named_terms_is_refused(returned):
     method = Layer()

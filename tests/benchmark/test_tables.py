@@ -70,6 +70,26 @@ def test_seeds_are_repeats_and_no_further_folds():
     assert printed(cells(line("ce", [5, 6, 7, 8, 9], seeds=4), RESTRICTED_B)["accuracy"], 5) == "70.0 ± 15.8"
 
 
+def test_rows_of_unequal_seeds_say_so_below_the_table_and_rows_of_equal_ones_say_nothing():
+    def notes(*lines: Line) -> list[str]:
+        return [note for note in footnotes(table([*lines], [OPEN_A])) if "Seeds" in note]
+
+    one, two = line("ce", [5] * 5), line("poisson", [5] * 5, seeds=2)
+    reference = line("majority", [5] * 5, "reference", seeds=3)
+    assert notes(one, line("nsb", [5] * 5), reference) == []
+    said = "Seeds of a fold differ: 1 seed: CE, NSB; 2 seeds: POISSON. A mean over more of them is steadier"
+    assert notes(one, two, line("nsb", [5] * 5), reference) == [said]
+    records = two.records["three"]
+    uneven = replace(one, records={"three": records[:-1]})
+    assert notes(uneven) == ["Seeds of a fold differ: 1 to 2 seeds: CE. A mean over more of them is steadier"]
+
+
+def test_nothing_is_the_best_where_all_have_zero():
+    lines = [line("ce", [0] * 5), line("poisson", [0] * 5)]
+    zero = table(lines, [OPEN_A])
+    assert all(np.isnan(best(zero, column)) for column in block_of(OPEN_A).columns if column.metric == "accuracy")
+
+
 def test_a_missing_fold_shows_its_count():
     assert printed(Score(np.array([0.5, 0.6, 0.7, 0.8]), (0, 1, 2, 3)), 5) == "65.0 ± 12.9 (n=4)"
     assert printed(Score(np.array([0.5]), (0,)), 5) == "50.0 (n=1)"
@@ -159,7 +179,7 @@ def test_differences_are_paired_by_fold_and_carry_the_detectable_difference():
     assert mixed == ["MIXED", "+0.0", "18.6", "1.000"]  # 1.8624 times a deviation of 10 points
     lines.insert(1, line("worse", [4, 5, 6, 7, 8]))
     worse, _ = differences(table(lines, [RESTRICTED_B]), RESTRICTED_B)
-    assert worse[:3] == ["WORSE", "-10.0", "0.0"] and worse[3] == "<0.001"
+    assert worse == ["WORSE", "-10.0", "-", "-"]  # the same in every fold: no test says anything of others
 
 
 def test_the_detectable_difference_and_the_p_value_speak_of_one_test():

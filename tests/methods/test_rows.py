@@ -120,7 +120,9 @@ def test_what_a_row_spares_from_weight_decay_is_a_parameter_of_it():
     [
         (torch.nn.Linear, "cannot be registered: a method is a class that inherits"),
         (lambda task: None, "cannot be registered"),
-        (type("Untitled", (Method,), {}), "Untitled has no title: give its class one"),
+        (type("Untitled", (CrossEntropy,), {"title": ""}), "Untitled has no title: give its class one"),
+        (type("Mute", (Method,), {"title": "M", "loss": lambda *_: {}}), "Mute has no predict_proba: define it"),
+        (type("Idle", (Method,), {"title": "I", "predict_proba": lambda *_: None}), "Idle has no loss: define it"),
     ],
 )
 def test_what_is_no_method_is_refused_in_words(rows, method, sentence):
