@@ -278,7 +278,9 @@ def test_an_old_claim_that_cannot_be_read_is_swept(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("record_s", "checkpoint_s", "stays"), [(None, 5, True), (3, 5, True), (5, 5, False), (9, 5, False)])
+@pytest.mark.parametrize(
+    ("record_s", "checkpoint_s", "stays"), [(None, 5, True), (3, 5, True), (5, 5, False), (9, 5, False)]
+)
 def test_a_dead_process_checkpoint_goes_where_the_fits_record_came_after_it(
     tmp_path, dead, record_s, checkpoint_s, stays
 ):
