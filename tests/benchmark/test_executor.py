@@ -418,7 +418,7 @@ def begin_and_wait_for(folder: Path) -> str:
 
 
 def test_a_job_that_hung_on_a_worker_that_is_gone_is_done_by_another(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.dispatch._LOOK_S", 0.1)
+    monkeypatch.setattr("benchmark.dispatch.LOOK_S", 0.1)
 
     def watch(jobs):
         if not (tmp_path / "begun").exists() or (tmp_path / "free").exists():
