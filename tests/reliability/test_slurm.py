@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ import pytest
 
 from benchmark import slurm
 from benchmark.contracts import InputError
+from benchmark.executor import execute
 from benchmark.identity import ROOT
 from grids import Grid
 from strangers import listening
@@ -123,6 +125,18 @@ def test_where_no_job_can_work_that_is_said_at_once_and_not_waited_for(
     said = " ".join(command.said.read_text().split())
     assert f"{file} gets no worker; mend that file: {sentence}" in said and "Traceback" not in said
     assert command.are_gone() and not list(tmp_path.glob(".keys-*"))
+
+
+def test_a_job_that_does_not_begin_is_waited_for_as_long_as_the_file_says(stand_in, tmp_path, monkeypatch):
+    file = tmp_path / "slurm.toml"
+    file.write_text(WANTED + 'interface = "lo"\n')
+    for name, says in (("sbatch", "Submitted batch job 1"), ("squeue", "1")):
+        (stand_in / name).write_text(f"#!/bin/sh\necho {says}\n")
+    monkeypatch.setenv("PATH", f"{stand_in}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("benchmark.executor.check", lambda path: replace(slurm.check(path), wait_s=0.5))  # in minutes
+    with pytest.raises(InputError, match=r"by .*slurm\.toml has had no worker for 0\.5 s; squeue says what its jobs"):
+        list(execute(abs, [-1], workers=0, slurm=file))
+    assert not list(tmp_path.glob(".keys-*"))
 
 
 def test_keys_can_be_read_by_this_user_alone(tmp_path):
