@@ -34,6 +34,11 @@ def test_a_packed_run_unpacks_to_the_same_records_without_weights(folder, tmp_pa
     assert not unpacked.exists()
 
 
+def test_a_folder_for_a_packed_run_is_made(folder, tmp_path):
+    archive.pack(folder, tmp_path / "new" / "run.tar.xz")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["run.tar.xz"]
+
+
 def test_the_same_records_pack_to_the_same_bytes(folder, tmp_path):
     for name in ("one", "two"):
         assert check_main([str(folder), "--pack", str(tmp_path / name)]) == 0
@@ -207,6 +212,12 @@ def test_files_of_holes_count_as_what_they_say_that_they_unpack_to(tmp_path, mon
             made.addfile(entry(name, 512, pax_headers=headers), io.BytesIO(b"0\n".ljust(512, b"\0")))  # no data at all
     with pytest.raises(InputError, match=why), archive.opened(tmp_path / "x"):
         pass
+
+
+def test_names_that_are_only_followed_by_names_are_a_sentence(tmp_path):
+    long_name = entry("a", 1, type=tarfile.GNUTYPE_LONGNAME).tobuf() + b"a".ljust(512, b"\0")
+    with pytest.raises(InputError, match="damaged one"):
+        read(tmp_path / "x", long_name * 2000)
 
 
 def test_a_header_alone_is_enough_to_refuse_what_promises_more_than_a_gibibyte(tmp_path):

@@ -107,6 +107,10 @@ with stoppable():
     assert said(script)[0] == 130
 
 
+def test_the_clock_leaves_some_of_the_ten_seconds_that_are_promised():
+    assert said("print(0 < signals._GRACE_S < 10)") == (0, "True")
+
+
 def test_processes_below_it_are_ended_too_whatever_they_ignore():
     script = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which a child has from its parent
