@@ -93,19 +93,6 @@ def test_a_job_that_kills_more_workers_than_are_allowed_is_given_up(tmp_path, mo
     assert deaths.read_text() == "x"
 
 
-def surroundings(_: int) -> tuple[object, ...]:
-    from distributed import get_worker
-
-    worker, names = get_worker(), ("TRIM_THRESHOLD_", "MMAP_THRESHOLD_", "ARENA_MAX")
-    limit = worker.memory_manager.memory_limit
-    return worker.state.nthreads, limit, *(os.environ.get(f"MALLOC_{name}") for name in names)
-
-
-def test_a_local_worker_has_one_thread_no_limit_of_memory_and_keeps_what_is_freed():
-    gibibyte = str(2**30)
-    assert dict(execute(surroundings, [1], workers=1)) == {1: (1, None, gibibyte, gibibyte, "1")}
-
-
 def test_a_running_scheduler_can_be_used_by_its_address():
     from distributed import LocalCluster
 
@@ -249,11 +236,20 @@ def test_workers_that_are_all_lost_are_said_so_after_some_patience(tmp_path):
             list(execute(begin_and_wait, [tmp_path / "begun"], workers=1, scheduler=Scheduler(address), patience_s=3.0))
 
 
-def test_local_workers_satisfy_a_configuration_that_demands_encryption():
+def surroundings(_: int) -> tuple[object, ...]:
+    from distributed import get_worker
+
+    worker, names = get_worker(), ("TRIM_THRESHOLD_", "MMAP_THRESHOLD_", "ARENA_MAX")
+    limit = worker.memory_manager.memory_limit
+    return worker.state.nthreads, limit, *(os.environ.get(f"MALLOC_{name}") for name in names)
+
+
+def test_a_local_worker_has_one_thread_and_no_limit_of_memory_and_keeps_what_is_freed_also_under_encryption():
     import dask
 
+    gibibyte = str(2**30)
     with dask.config.set({"distributed.comm.require-encryption": True}):
-        assert dict(execute(double, [1], workers=1)) == {1: 2}
+        assert dict(execute(surroundings, [1], workers=1)) == {1: (1, None, gibibyte, gibibyte, "1")}
 
 
 def test_a_configuration_of_tls_that_makes_no_sense_is_said_so_with_the_way_out():
