@@ -122,7 +122,7 @@ def sweep(run: Path, driver: str = "") -> None:
 
 def _all(run: Path) -> Iterator[tuple[Path, Claim]]:
     for file in sorted((run / FOLDER).glob("*.json")):
-        if (claim := _read(file)) is not None and claim.fit:
+        if (claim := _read(file)) is not None:
             yield file, claim
 
 

@@ -106,6 +106,8 @@ class Dispatch(Generic[Job, Result]):
                 except Unfit as refusal:
                     unfit.append((job, refusal))
                     continue
+                finally:  # else dask makes it again, should the worker that holds it go
+                    future.release()  # type: ignore[no-untyped-call]
                 yield job, result
             for job, why in unfit:  # last: a worker that goes takes the results along that it still holds
                 self._replace(why)

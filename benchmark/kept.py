@@ -53,7 +53,7 @@ def lost(run: Run, found: Found) -> list[str]:
 
 
 def _that_kept(found: Found) -> Iterator[FitRecord]:
-    return (record for record in found.values() if record and record.status == "done" and record.metadata.weights)
+    return (record for record in found.values() if record and record.metadata.weights)
 
 
 def _fault(path: Path, record: FitRecord, is_whole: bool) -> str:

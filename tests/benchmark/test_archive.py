@@ -1,6 +1,10 @@
 import io
 import lzma
+import random
 import tarfile
+import tempfile
+import tracemalloc
+import zlib
 
 import pytest
 
@@ -28,6 +32,11 @@ def test_a_packed_run_unpacks_to_the_same_records_without_weights(folder, tmp_pa
             assert (unpacked / path.relative_to(folder)).read_bytes() == path.read_bytes()
         assert not list(unpacked.rglob("*.safetensors"))
     assert not unpacked.exists()
+
+
+def test_a_folder_for_a_packed_run_is_made(folder, tmp_path):
+    archive.pack(folder, tmp_path / "new" / "run.tar.xz")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["run.tar.xz"]
 
 
 def test_the_same_records_pack_to_the_same_bytes(folder, tmp_path):
@@ -169,12 +178,75 @@ def test_a_file_that_promises_too_much_is_refused_before_it_is_unpacked(tmp_path
         pass
 
 
+def test_an_xz_of_far_too_much_is_refused_before_it_takes_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MOST", 2**22)
+    zeros = lzma.compress(bytes(2**26), preset=0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="unpacks to more than 4 MiB"):
+            read(tmp_path / "x", zeros)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_xz_that_is_far_smaller_than_what_it_holds_is_read_to_its_end(packed, tmp_path):
+    tar = tar_of([*members(packed)[1:], ("fits/large.json", bytes(2**24))])
+    assert "fits/large.json" in read(tmp_path / "x", lzma.compress(tar, preset=0))
+
+
+def test_nothing_may_follow_a_packed_run_that_ends_where_a_part_that_is_read_does(tmp_path):
+    noise = random.Random(0).randbytes(2**16)
+    whole = next(made for less in range(60, 120) if len(made := lzma.compress(noise[less:], preset=0)) == 2**16)
+    with pytest.raises(InputError, match="something follows its end"):
+        read(tmp_path / "x", whole + b"x")
+
+
+@pytest.mark.parametrize(("size", "why"), [(50_000, "without packed"), (50_001, "unpacks to more than")])
+def test_files_of_holes_count_as_what_they_say_that_they_unpack_to(tmp_path, monkeypatch, size, why):
+    monkeypatch.setattr(archive, "MOST", 100_000)
+    with tarfile.open(tmp_path / "x", "w") as made:
+        for name in ("a", "b"):
+            says = {"major": "1", "minor": "0", "name": name, "realsize": str(size)}
+            headers = {f"GNU.sparse.{key}": value for key, value in says.items()}
+            made.addfile(entry(name, 512, pax_headers=headers), io.BytesIO(b"0\n".ljust(512, b"\0")))  # no data at all
+    with pytest.raises(InputError, match=why), archive.opened(tmp_path / "x"):
+        pass
+
+
+def test_names_that_are_only_followed_by_names_are_a_sentence(tmp_path):
+    long_name = entry("a", 1, type=tarfile.GNUTYPE_LONGNAME).tobuf() + b"a".ljust(512, b"\0")
+    with pytest.raises(InputError, match="damaged one"):
+        read(tmp_path / "x", long_name * 2000)
+
+
+def test_a_header_alone_is_enough_to_refuse_what_promises_more_than_a_gibibyte(tmp_path):
+    (tmp_path / "x").write_bytes(entry("a", 2**30 + 1).tobuf())
+    with (
+        pytest.raises(InputError, match="unpacks to more than 1,024 MiB, which no run has"),
+        archive.opened(tmp_path / "x"),
+    ):
+        pass
+
+
+def test_an_xz_that_wants_256_mib_to_be_unpacked_is_refused(packed, tmp_path):
+    header = bytearray(packed[12:24])  # of the only block: its size, flags, filter, size of properties, dictionary
+    assert header[:4] == b"\x02\x00\x21\x01"
+    header[4] = 32  # 2**28 bytes
+    header[8:] = zlib.crc32(header[:8]).to_bytes(4, "little")
+    with pytest.raises(InputError, match=r"damaged one.*[Mm]emory"):
+        read(tmp_path / "x", packed[:12] + header + packed[24:])
+
+
 @pytest.mark.parametrize(
     "outside", [entry("../outside", 0), entry("link", 0, type=tarfile.SYMTYPE, linkname="/etc/passwd")]
 )
-def test_no_name_in_a_packed_run_leads_outside_of_it(tmp_path, outside):
-    with tarfile.open(tmp_path / "x", "w") as made:
-        made.addfile(outside)
-    with pytest.raises(InputError), archive.opened(tmp_path / "x"):
-        pass
-    assert not (tmp_path.parent / "outside").exists()
+def test_no_name_in_a_packed_run_leads_outside_of_it(tmp_path, monkeypatch, outside):
+    (tmp_path / "inside").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "inside"))
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        tar.addfile(outside)
+    with pytest.raises(InputError, match="damaged one"):
+        read(tmp_path / "x", lzma.compress(made.getvalue()))  # which needs no list
+    assert not (tmp_path / "inside" / "outside").exists()

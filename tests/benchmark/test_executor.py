@@ -79,6 +79,20 @@ def test_workers_that_are_killed_in_their_very_start_are_started_anew():
     assert len(killed) == 2
 
 
+def die(deaths: Path) -> None:
+    with deaths.open("a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_job_that_kills_more_workers_than_are_allowed_is_given_up(tmp_path, monkeypatch):
+    for module in ("dispatch", "executor"):
+        monkeypatch.setattr(f"benchmark.{module}.DEATHS_ALLOWED", 0)
+    deaths = tmp_path / "deaths"
+    assert dict(execute(die, [deaths], workers=1)) == {deaths: Lost("the workers that made it died, 1 times in all")}
+    assert deaths.read_text() == "x"
+
+
 def test_a_running_scheduler_can_be_used_by_its_address():
     from distributed import LocalCluster
 
@@ -106,6 +120,31 @@ def test_a_scheduler_without_workers_is_said_so(cluster):
     sentence = r"the dask scheduler at tcp://.* has had no worker for 0\.5 s; start some: dask worker"
     with pytest.raises(InputError, match=sentence):
         list(execute(double, [1], workers=1, scheduler=Scheduler(cluster.scheduler_address), patience_s=0.5))
+
+
+def wait_for(file: Path) -> str:
+    end = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return "done"
+
+
+def test_workers_that_are_busy_with_somebody_elses_work_are_waited_for_beyond_the_patience(cluster, tmp_path):
+    from distributed import Client
+
+    cluster.scale(1)
+    free = tmp_path / "free"
+
+    def watch(_):
+        free.touch()  # after the patience
+        return {}
+
+    with Client(cluster) as somebody:
+        somebody.wait_for_workers(1)
+        theirs = somebody.submit(wait_for, free, pure=False)
+        scheduler = Scheduler(cluster.scheduler_address)
+        ours = dict(execute(double, [1], workers=1, scheduler=scheduler, patience_s=0.3, watch=watch))
+        assert (ours, theirs.result()) == ({1: 2}, "done")
 
 
 def test_workers_that_cannot_import_the_project_are_said_so(cluster, tmp_path):
@@ -197,11 +236,20 @@ def test_workers_that_are_all_lost_are_said_so_after_some_patience(tmp_path):
             list(execute(begin_and_wait, [tmp_path / "begun"], workers=1, scheduler=Scheduler(address), patience_s=3.0))
 
 
-def test_local_workers_satisfy_a_configuration_that_demands_encryption():
+def surroundings(_: int) -> tuple[object, ...]:
+    from distributed import get_worker
+
+    worker, names = get_worker(), ("TRIM_THRESHOLD_", "MMAP_THRESHOLD_", "ARENA_MAX")
+    limit = worker.memory_manager.memory_limit
+    return worker.state.nthreads, limit, *(os.environ.get(f"MALLOC_{name}") for name in names)
+
+
+def test_a_local_worker_has_one_thread_and_no_limit_of_memory_and_keeps_what_is_freed_also_under_encryption():
     import dask
 
+    gibibyte = str(2**30)
     with dask.config.set({"distributed.comm.require-encryption": True}):
-        assert dict(execute(double, [1], workers=1)) == {1: 2}
+        assert dict(execute(surroundings, [1], workers=1)) == {1: (1, None, gibibyte, gibibyte, "1")}
 
 
 def test_a_configuration_of_tls_that_makes_no_sense_is_said_so_with_the_way_out():
@@ -268,6 +316,31 @@ def test_a_process_that_lost_its_device_is_replaced_and_fails_no_other_job(tmp_p
     assert [done[job] for job in jobs] == ["done", "failed", "done", "done"]
 
 
+def refuse_the_last_once(job: tuple[Path, int]) -> int:
+    """Note each try of a job; the worker is unfit for the last one, until the process is another."""
+    from distributed import get_worker
+
+    folder, number = job
+    with (folder / str(number)).open("a") as file:
+        file.write("x")
+    if number == 7 and not (folder / "refused").exists():
+        (folder / "refused").touch()
+        raise Unfit("the device does not answer", get_worker().address, replaceable=True)
+    return number
+
+
+def test_results_that_an_unfit_worker_holds_are_taken_before_it_is_replaced(tmp_path):
+    from distributed import default_client
+
+    jobs = [(tmp_path, number) for number in range(8)]
+    made = execute(refuse_the_last_once, jobs, workers=1)
+    first = next(made)
+    while any(future.status == "pending" for future in list(default_client().futures.values())):
+        time.sleep(0.01)
+    assert dict([first, *made]) == {job: job[1] for job in jobs}
+    assert [(tmp_path / str(number)).read_text() for number in range(8)] == ["x"] * 7 + ["xx"]
+
+
 def busy_until(job: tuple[Path, int]) -> str:
     """Say that another makes the job, until a file is there; note the order in which jobs are asked for."""
     folder, number = job
@@ -306,10 +379,12 @@ def test_what_another_command_does_is_asked_for_once_a_second(tmp_path, workers)
 
 
 def hang_until(job: tuple[Path, int]) -> str:
-    """Hang, so that nothing but a kill helps, unless it was tried so often; note on which worker."""
+    """Hang, so that nothing but a kill helps, unless it was tried so often; note on which worker, and each try."""
     from distributed import get_worker
 
     folder, times = job
+    with (folder / "tried").open("a") as file:
+        file.write("x")
     tries = len(list(folder.glob("try-*")))
     if tries < times:
         (folder / f"try-{tries}").write_text(get_worker().address)
@@ -330,6 +405,24 @@ def test_a_worker_that_hangs_is_replaced_and_its_job_given_to_another_three_time
 
     job = (tmp_path, times)
     assert list(execute(hang_until, [job], workers=1, watch=watch)) == [(job, result)]
+    assert len((tmp_path / "tried").read_text()) == (2 if result == "done" else 3)
+
+
+def begin_and_wait_for(folder: Path) -> str:
+    (folder / "begun").touch()
+    return wait_for(folder / "free")
+
+
+def test_a_job_that_hung_on_a_worker_that_is_gone_is_done_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.dispatch.LOOK_S", 0.1)
+
+    def watch(jobs):
+        if not (tmp_path / "begun").exists() or (tmp_path / "free").exists():
+            return {}
+        (tmp_path / "free").touch()
+        return dict.fromkeys(jobs, "tcp://127.0.0.1:1")
+
+    assert dict(execute(begin_and_wait_for, [tmp_path], workers=1, watch=watch)) == {tmp_path: "done"}
 
 
 def test_workers_of_another_version_are_refused_before_the_first_job_and_both_are_named():

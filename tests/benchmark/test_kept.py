@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from benchmark import kept
 from benchmark.contracts import InputError
 from benchmark.extras import Extras
+from benchmark.files import sha256
 from benchmark.records import FitRecord, FitSpec
 from benchmark.runner import Setup, run_fit
+from benchmark.weightfiles import said
 from fakes import LINEAR, PRESET
 
 SPEC, OTHER = FitSpec("three", "linear", 0, 0), FitSpec("three", "linear", 0, 1)
@@ -41,9 +44,21 @@ def test_whole_weights_are_no_damage_whether_read_whole_or_not(run, found):
         lambda whole: b"\xff" * 8 + whole[8:],
         lambda whole: flipped(whole, 12),
         lambda whole: whole[:8] + b"[" * 100_000,
+        lambda whole: struct.pack("<Q", 100_005) + b'{"a":' + b"[" * 100_000,
         lambda whole: struct.pack("<Q", 2) + b"{}",
     ],
-    ids=["empty", "five bytes", "cut", "longer", "zeros", "endless", "name changed", "deep", "nothing in it"],
+    ids=[
+        "empty",
+        "five bytes",
+        "cut",
+        "longer",
+        "zeros",
+        "endless",
+        "name changed",
+        "deep",
+        "deep within",
+        "nothing in it",
+    ],
 )
 def test_what_the_beginning_and_the_size_show_is_seen_however_many_weights_there_are(run, found, spoil):
     path = run.weights_path(SPEC)
@@ -57,6 +72,14 @@ def test_a_changed_number_is_seen_where_all_is_read(run, found):
     assert kept.damaged(run, found) == {SPEC: "its kept weights are damaged, or of another training"}
     both = sum(run.weights_path(spec).stat().st_size for spec in found)
     assert list(kept.damaged(run, found, most=both)) == [SPEC] and kept.damaged(run, found, most=both - 1) == {}
+
+
+@pytest.mark.parametrize("most", [0, 10**9])
+def test_weights_of_a_method_that_has_none_are_no_damage(run, found, most):
+    path = run.weights_path(SPEC)
+    path.write_bytes(save({}, said(path.read_bytes())))
+    metadata = replace(found[SPEC].metadata, weights=sha256(path.read_bytes()))
+    assert kept.damaged(run, {SPEC: replace(found[SPEC], metadata=metadata)}, most) == {}
 
 
 @pytest.mark.parametrize("most", [0, 10**9])

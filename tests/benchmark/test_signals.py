@@ -54,6 +54,30 @@ print("not ended")
     assert said(script) == (130, "cleaned up")
 
 
+def test_a_second_signal_after_the_block_ends_the_process_too():
+    script = """
+try:
+    with stoppable():
+        tell(signal.SIGINT)
+except KeyboardInterrupt:
+    tell(signal.SIGTERM)
+print("not ended")
+"""
+    assert said(script) == (130, "")
+
+
+def test_who_gives_way_is_not_held_up_by_the_clock_that_would_end_it():
+    script = """
+signals._GRACE_S = 60
+try:
+    with stoppable():
+        tell(signal.SIGINT)
+except KeyboardInterrupt:
+    print("gave way")
+"""
+    assert said(script) == (0, "gave way")
+
+
 def test_a_signal_that_the_caller_ignores_stays_ignored():
     script = (
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\nwith stoppable():\n    tell(signal.SIGHUP)\nprint('goes on')"
@@ -83,6 +107,10 @@ with stoppable():
     assert said(script)[0] == 130
 
 
+def test_the_clock_leaves_some_of_the_ten_seconds_that_are_promised():
+    assert said("print(0 < signals._GRACE_S < 10)") == (0, "True")
+
+
 def test_processes_below_it_are_ended_too_whatever_they_ignore():
     script = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which a child has from its parent
@@ -104,6 +132,16 @@ thread = threading.Thread(target=work)
 thread.start(), thread.join()
 """
     assert said(script) == (0, "done")
+
+
+def test_a_signal_that_was_kept_before_is_kept_afterwards():
+    script = """
+before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1}) | {signal.SIGUSR1}
+with kept_from_children():
+    pass
+print(signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before)
+"""
+    assert said(script) == (0, "True")
 
 
 def test_children_of_the_block_hear_no_terminal_and_the_process_itself_does_afterwards():

@@ -1,8 +1,11 @@
 import json
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark import timings
 from benchmark.files import sealed
@@ -37,6 +40,33 @@ def test_what_was_measured_with_other_settings_or_nodules_or_elsewhere_is_not_kn
     for other in (opened(tmp_path, longer), opened(tmp_path, nodules=("dicom", "published"))):
         assert other.forecast([CE]) is None
     monkeypatch.setattr(timings, "processor", lambda: "another")
+    assert opened(tmp_path).forecast([CE]) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoder": replace(PRESET.encoder, channels=(9, 9, 9, 9))},
+        {"text_tower": replace(PRESET.text_tower, name="causal")},
+        {"folds": PRESET.folds + 1},
+        {"nodules": 7},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_each_setting_that_makes_fits_longer_or_shorter_has_times_of_its_own(tmp_path, changes):
+    opened(tmp_path).add({("three", "ce"): profiled(5.0)})
+    assert opened(tmp_path, replace(PRESET, **changes)).forecast([CE]) is None
+
+
+def test_the_same_text_tower_from_another_file_takes_the_same_time(tmp_path):
+    opened(tmp_path).add({("three", "ce"): profiled(5.0)})
+    elsewhere = replace(PRESET, text_tower=replace(PRESET.text_tower, path="elsewhere.pt"))
+    assert opened(tmp_path, elsewhere).known([CE])
+
+
+def test_another_torch_takes_its_own_time(tmp_path, monkeypatch):
+    opened(tmp_path).add({("three", "ce"): profiled(5.0)})
+    monkeypatch.setattr(timings.torchbuild, "version", lambda: "1.0")
     assert opened(tmp_path).forecast([CE]) is None
 
 
@@ -77,10 +107,11 @@ def test_nothing_made_leaves_no_file(tmp_path):
         pytest.param(b"\xff\xfe", "damaged", id="no UTF-8"),
         (b'{"format": 1, "kept": {"k": 3}}', "damaged"),
         (b'{"format": 1, "kept": {}}', "does not begin with its own hash"),
+        (sealed(b'{"x":' + b"[" * 100_000), "damaged"),
         (sealed(b'{"format": 0, "kept": {}}'), "format 0, not 1"),
         (sealed(b'{"format": 2, "kept": {}}'), "format 2, not 1"),
     ],
-    ids=["cut", "no text", "another form", "without a seal", "older", "newer"],
+    ids=["cut", "no text", "another form", "without a seal", "deep", "older", "newer"],
 )
 def test_a_file_that_cannot_be_used_is_a_sentence_and_is_replaced_by_the_next_measurement(tmp_path, content, why):
     (tmp_path / FILE).write_bytes(content)
@@ -106,6 +137,11 @@ def test_a_time_that_was_edited_is_not_believed(tmp_path):
     assert "does not match its own hash" in again.fault and again.forecast([CE]) is None
 
 
+def test_the_first_measurement_makes_the_folder(tmp_path):
+    assert opened(tmp_path / "new" / "work").add({("three", "ce"): profiled(5.0)}) == []
+    assert opened(tmp_path / "new" / "work").known([CE])
+
+
 def test_a_folder_that_cannot_be_written_costs_no_run_its_end(tmp_path):
     (tmp_path / "work").write_text("a file where the folder should be")
     (said,) = opened(tmp_path / "work").add({("three", "ce"): profiled(5.0)})[:1]
@@ -125,7 +161,7 @@ def test_the_plan_says_how_long_by_what_and_when(tmp_path):
     ("seconds", "workers", "said"),
     [
         (89.0, 0, "about 89 s with no worker but this process,"),
-        (91.0, 1, "about 2 min with 1 worker,"),
+        (90.0, 1, "about 2 min with 1 worker,"),
         (7260.0, 2, "about 2 h 1 min with 2 workers,"),
     ],
 )
@@ -143,10 +179,18 @@ def test_a_gpu_is_named_beside_its_processor(tmp_path, monkeypatch):
         assert place in times.sentences([CE])[0]
 
 
+def test_the_plan_names_the_last_of_several_measurements(tmp_path):
+    times = opened(tmp_path)
+    times.add({("three", "ce"): profiled(5.0), ("three", "clip"): FitTime(7.0, "run", "2026-11-27T10:00:00Z")})
+    assert "by the run of 2026-11-27 on this" in times.sentences([CE, CLIP])[0]
+    times.add({("three", "ce"): profiled(5.0, "2026-11-28T10:00:00Z")})
+    assert "by the profile of 2026-11-28 on this" in times.sentences([CE, CLIP])[0]
+
+
 def test_the_plan_says_which_part_of_it_is_a_guess(tmp_path):
     times = opened(tmp_path)
-    times.add({("three", "ce"): profiled(20.0)})
-    (said,) = times.sentences([CE, CLIP, replace(CLIP, fold=1)])
+    times.add({("three", "ce"): profiled(10.0), ("two", "ce"): profiled(20.0)})
+    (said,) = times.sentences([CE, replace(CE, label_set="two"), CLIP, replace(CLIP, fold=1)])
     assert "about 60 s with 1 worker," in said and said.endswith(
         "2 of the fits were never timed and count as the others' mean."
     )
@@ -167,7 +211,36 @@ def test_the_file_names_a_machine_by_its_models_alone(tmp_path):
 def test_the_processor_is_the_model_that_the_system_names(tmp_path):
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Model: X\nmodel name\t: Y\n")
     assert processor(tmp_path / "cpuinfo") == "Model: X"
+    (tmp_path / "cpuinfo").write_bytes(b"model name\t: X\xae\n")
+    assert processor(tmp_path / "cpuinfo") == "X\ufffd"
     assert processor(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("device", "may_have", "has", "name"),
+    [
+        ("cpu", True, True, "cpu"),
+        ("mps", True, True, "mps"),
+        ("cuda:0", True, True, "GPU Y"),
+        ("cuda:0", True, False, "cuda:0"),  # a cluster's login node
+        ("cuda:0", False, True, "cuda:0"),
+    ],
+)
+def test_a_device_is_the_model_of_its_card_where_there_is_one(monkeypatch, device, may_have, has, name):
+    monkeypatch.setattr(timings.torchbuild, "may_have_cards", lambda: may_have)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has)
+    monkeypatch.setattr(torch.cuda, "get_device_name", {"cuda:0": "GPU Y"}.__getitem__)
+    assert timings.machine(device).device == name
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has no time zone of a process")
+def test_a_moment_is_told_in_utc_wherever_that_is(monkeypatch):
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "THERE-5")
+        time.tzset()
+        told = timings.now()
+    time.tzset()
+    assert told.endswith("Z") and abs(datetime.fromisoformat(told) - datetime.now(UTC)) < timedelta(hours=1)
 
 
 def test_a_worker_that_is_free_begins_the_next_fit():

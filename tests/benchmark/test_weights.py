@@ -136,7 +136,14 @@ def test_weights_of_another_fit_or_of_other_code_are_never_used(run, data, recor
         weights.read(run, record)
 
 
-@pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b[:-2] + b"zz", lambda b: b"", lambda b: b"\xff" * 99])
+DEEP = (100_005).to_bytes(8, "little") + b'{"a":' + b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda b: b[:-1], lambda b: b[:-2] + b"zz", lambda b: b"", lambda b: b"\xff" * 99, lambda b: DEEP],
+    ids=["cut", "changed", "empty", "no header", "deep"],
+)
 def test_damaged_weights_are_never_used(run, record, spoil):
     path = run.weights_path(SPEC)
     path.write_bytes(spoil(path.read_bytes()))

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,6 +14,8 @@ import pytest
 
 from benchmark import slurm
 from benchmark.contracts import InputError
+from benchmark.executor import execute
+from benchmark.identity import ROOT
 from grids import Grid
 from strangers import listening
 from zygote import Command
@@ -123,6 +127,18 @@ def test_where_no_job_can_work_that_is_said_at_once_and_not_waited_for(
     assert command.are_gone() and not list(tmp_path.glob(".keys-*"))
 
 
+def test_a_job_that_does_not_begin_is_waited_for_as_long_as_the_file_says(stand_in, tmp_path, monkeypatch):
+    file = tmp_path / "slurm.toml"
+    file.write_text(WANTED + 'interface = "lo"\n')
+    for name, says in (("sbatch", "Submitted batch job 1"), ("squeue", "1")):
+        (stand_in / name).write_text(f"#!/bin/sh\necho {says}\n")
+    monkeypatch.setenv("PATH", f"{stand_in}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("benchmark.executor.check", lambda path: replace(slurm.check(path), wait_s=0.5))  # in minutes
+    with pytest.raises(InputError, match=r"by .*slurm\.toml has had no worker for 0\.5 s; squeue says what its jobs"):
+        list(execute(abs, [-1], workers=0, slurm=file))
+    assert not list(tmp_path.glob(".keys-*"))
+
+
 def test_keys_can_be_read_by_this_user_alone(tmp_path):
     pytest.importorskip("dask_jobqueue")
     security = slurm._written(tmp_path)
@@ -144,7 +160,12 @@ def test_keys_can_be_read_by_this_user_alone(tmp_path):
         (WANTED.replace("jobs = 1", "jobs = 0"), r"line 1, key jobs: must be a whole number of 1 or more, not 0"),
         (WANTED.replace("2GB", "much"), r"line 2, key memory: must be a size such as '16GB', not 'much'"),
         (WANTED + 'account = "a\\nb"', r"line 4, key account: must be a text of one line"),
+        (WANTED + 'account = " "', r"line 4, key account: must be a text of one line"),
         (WANTED + 'sbatch = "--x"', r"line 4, key sbatch: must be an array of texts"),
+        (WANTED + "environment = [1]", r"line 4, key environment: must be an array of texts"),
+        (WANTED + "gpus = -1", r"line 4, key gpus: must be a whole number of 0 or more, not -1"),
+        (WANTED + "wait = 0", r"line 4, key wait: must be a whole number of 1 or more, not 0"),
+        (WANTED + "wait = true", r"line 4, key wait: must be a whole number of 1 or more, not True"),
     ],
 )
 def test_a_file_that_says_nonsense_is_refused_by_line_and_key(tmp_path, text, sentence):
@@ -152,6 +173,58 @@ def test_a_file_that_says_nonsense_is_refused_by_line_and_key(tmp_path, text, se
     file.write_text(text)
     with pytest.raises(InputError, match=sentence):
         slurm.read(file)
+
+
+EXPORTS = [f"export PYTHONPATH={shlex.quote(str(ROOT))}", "export OMP_NUM_THREADS=1"]
+WORKER = ["--no-dashboard", "--worker-class", "benchmark.localcluster.QuietWorker"]
+
+
+def test_each_key_reaches_slurm(tmp_path):
+    file = tmp_path / "slurm.toml"
+    file.write_text("""
+jobs = 8
+memory = "16GB"
+time = "08:00:00"
+partition = "gpu"
+account = "mine"
+gpus = 2
+sbatch = ["--constraint=a100"]
+python = "/shared/my venv/bin/python"
+environment = ["module load cuda"]
+interface = "ib0"
+shared = "/shared/me"
+log = "/shared/me/logs"
+wait = 60
+""")
+    assert slurm.read(file) == slurm.Wanted(
+        jobs=8,
+        wait_s=3600.0,
+        shared="/shared/me",
+        options={
+            "cores": 1,
+            "processes": 1,
+            "memory": "16GB",
+            "walltime": "08:00:00",
+            "queue": "gpu",
+            "account": "mine",
+            "job_extra_directives": ["--gpus=2", "--constraint=a100"],
+            "python": "'/shared/my venv/bin/python'",
+            "job_script_prologue": [*EXPORTS, "module load cuda"],
+            "interface": "ib0",
+            "log_directory": "/shared/me/logs",
+            "worker_extra_args": WORKER,
+        },
+    )
+
+
+def test_what_a_file_leaves_out_is_this_python_the_files_folder_and_a_days_patience(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("slurm.toml").write_text(WANTED + "gpus = 0\n")
+    wanted = slurm.read(Path("slurm.toml"))
+    assert (wanted.wait_s, wanted.shared) == (86400.0, str(tmp_path.resolve()))
+    assert wanted.options["python"] == shlex.quote(sys.executable)
+    assert wanted.options["job_extra_directives"] == [] and wanted.options["job_script_prologue"] == EXPORTS
+    assert {wanted.options[name] for name in ("queue", "account", "interface", "log_directory")} == {None}
 
 
 def test_a_machine_without_slurm_is_said_so(tmp_path, monkeypatch):
