@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from benchmark import peers
+from benchmark import arrival, peers
+from benchmark.arrival import ALONE, Place, first_line, lost, named
 from benchmark.claims import Taken
 from benchmark.contracts import InputError
-from benchmark.dispatch import AGAIN_S, DEATHS_ALLOWED, LOOK_S, Dispatch, Lost, Tend, Watch
+from benchmark.dispatch import AGAIN_S, DEATHS_ALLOWED, Dispatch, Lost, Tend, Watch
 from benchmark.scheduler import Scheduler
 from benchmark.signals import kept_from_children
 from benchmark.slurm import check, started
@@ -25,13 +26,11 @@ from benchmark.slurm import check, started
 if TYPE_CHECKING:
     from distributed import Client
 
-Place: TypeAlias = Scheduler | Path | None  # a scheduler's address, Slurm's file, or this machine
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _KEEP = 1 << 30  # bytes
 _PATIENCE_S = 10.0  # for an answer of a scheduler
-_ALONE = "--workers 0 does without dask, in this process"
 
 
 def execute(
@@ -72,11 +71,11 @@ def execute(
         from distributed.comm.core import CommClosedError
 
         try:
-            _probe(client, work.__module__, place, patience_s, tend)
+            arrival.probe(client, work.__module__, place, patience_s, tend)
             sure = work if place is None else partial(peers.checked, peers.here(), work)  # for workers that join later
-            yield from Dispatch(client, sure, watch, _named(place), patience_s, tend).run(jobs)
+            yield from Dispatch(client, sure, watch, named(place), patience_s, tend).run(jobs)
         except (CancelledError, CommClosedError) as error:
-            raise _lost(place) from error
+            raise lost(place) from error
         except BaseException:  # a signal, or whoever takes the results takes no more
             _abandon(client)
             raise
@@ -126,7 +125,7 @@ def probe(scheduler: Scheduler, patience_s: float = 60.0) -> None:
         InputError: It does not, or they cannot.
     """
     with _client(0, scheduler) as (client, _):
-        _probe(client, __name__, scheduler, patience_s)
+        arrival.probe(client, __name__, scheduler, patience_s)
 
 
 def _load_dask() -> None:
@@ -139,7 +138,7 @@ def _load_dask() -> None:
         import distributed  # noqa: F401
     except Exception as error:  # reading a malformed configuration raises whatever its parser does
         raise InputError(
-            f"dask does not start ({_first_line(error)}): mend or remove its configuration files; {_ALONE}"
+            f"dask does not start ({first_line(error)}): mend or remove its configuration files; {ALONE}"
         ) from error
 
 
@@ -180,7 +179,7 @@ def _client(workers: int, place: Place) -> Iterator[tuple["Client", Tend]]:
                 )
             except (OSError, ValueError, TypeError, RuntimeError) as error:  # RuntimeError: encryption is demanded
                 raise InputError(
-                    f"no dask scheduler answers at {place} ({_first_line(error)}); check the address given with "
+                    f"no dask scheduler answers at {place} ({first_line(error)}); check the address given with "
                     "--scheduler"
                 ) from error
             with client:
@@ -195,77 +194,8 @@ def _client(workers: int, place: Place) -> Iterator[tuple["Client", Tend]]:
                 cluster = localcluster.cluster(0, logging.CRITICAL)
         except Exception as error:  # no loopback, no process, a configuration that makes no sense
             raise InputError(
-                f"dask cannot start worker processes on this machine ({_first_line(error)}); {_ALONE}"
+                f"dask cannot start worker processes on this machine ({first_line(error)}); {ALONE}"
             ) from error
         with cluster, distributed.Client(cluster, timeout=30) as client:  # type: ignore[no-untyped-call]
             cluster.scale(workers)  # type: ignore[no-untyped-call]
             yield client, cluster.tend
-
-
-def _wait(client: "Client", place: Place, patience_s: float, tend: Tend) -> None:
-    """Wait for a first worker.
-
-    Raises:
-        InputError: There was none for so long, or there will be none.
-    """
-    until = time.monotonic() + patience_s
-    while True:
-        try:
-            client.wait_for_workers(1, timeout=min(LOOK_S, max(0.0, until - time.monotonic())))
-            return
-        except TimeoutError as error:
-            if why := tend():
-                raise InputError(f"{_named(place)} gets no worker; mend that file: {why}") from error
-            if time.monotonic() >= until:
-                where = f"{_named(place)} has had no worker for {patience_s:g} s"
-                raise InputError(f"{where}; {_remedy(place)}") from error
-
-
-def _probe(client: "Client", module: str, place: Place, patience_s: float, tend: Tend = str) -> None:
-    """See that there is a worker, and that all of them can import the project.
-
-    Raises:
-        InputError: There is none, or one cannot.
-    """
-    where = _named(place)
-    _wait(client, place, patience_s, tend)
-    try:
-        client.run(_import, module)
-        if place is not None:
-            peers.refuse_others(client.run(peers.here), where)
-        client.submit(_import, module, pure=False).result(timeout=patience_s)  # the scheduler unpacks what it hands on
-    except InputError:
-        raise
-    except TimeoutError:
-        return  # all workers are busy with somebody else's work, which is no fault
-    except OSError as error:  # of the connection, dask's CommClosedError among them
-        raise _lost(place) from error
-    except Exception as error:  # whatever importing raises there
-        raise InputError(
-            f"{where} or a worker of it cannot import the project ({_first_line(error)}): start both with PYTHONPATH "
-            "set to the checkout, in an environment with its requirements"
-        ) from error
-
-
-def _named(place: Place) -> str:
-    if isinstance(place, Path):
-        return f"the dask scheduler for Slurm's jobs by {place}"
-    return f"the dask scheduler at {place}" if place else "the local dask scheduler"
-
-
-def _remedy(place: Place) -> str:
-    if isinstance(place, Path):
-        return "squeue says what its jobs wait for: give a longer `wait` there, or ask for less"
-    return "start some: dask worker --scheduler-file FILE --nthreads 1" if place else _ALONE
-
-
-def _lost(place: Place) -> InputError:
-    return InputError(f"{_named(place)} was lost; what is finished is kept, the same command goes on from there")
-
-
-def _import(module: str) -> None:
-    __import__(module)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -170,12 +170,11 @@ class Run:
         """
         found = []
         for folder, _, files in os.walk(self.folder / "fits", onerror=_refuse_unless_missing, followlinks=True):
-            place = Path(folder).relative_to(self.folder / "fits").parts
-            if len(place) != 2 or not all(map(is_plain, place)):
+            names = Path(folder).relative_to(self.folder / "fits").parts
+            if len(names) != 2 or not all(map(is_plain, names)):
                 continue
-            label_set, method = place
             matches = [re.fullmatch(r"fold(\d+)-seed(\d+)\.json", name) for name in files]
-            found += [FitSpec(label_set, method, int(match[1]), int(match[2])) for match in matches if match]
+            found += [FitSpec(*names, int(match[1]), int(match[2])) for match in matches if match]
         return sorted(found, key=lambda spec: spec.path())
 
     def path(self, spec: FitSpec) -> Path:

@@ -9,7 +9,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
 from dask_jobqueue.slurm import SLURMCluster, SLURMJob
 from distributed import Scheduler, SchedulerPlugin, Status
@@ -101,14 +100,14 @@ class Jobs(SLURMCluster):
 
     job_cls = Job
 
-    def __init__(self, number: int, **options: Any) -> None:
+    def __init__(self, number: int, **options: object) -> None:
         """Submit them.
 
         Args:
             number: How many.
             options: Of `SLURMCluster`.
         """
-        super().__init__(**options)
+        super().__init__(**options)  # type: ignore[arg-type]
         self._wanted, self._places, self._asked, self._seen = number, Places(number), -_ASK_S, set[str]()
         self.scheduler.add_plugin(Arrivals(self._note))  # type: ignore[union-attr]
         self.scale(jobs=number)  # type: ignore[no-untyped-call]

@@ -91,9 +91,7 @@ def stamp_of(path: Path) -> Stamp:
         InputError: The file is missing.
     """
     if not path.is_file():
-        raise InputError(
-            f"there is no prepared cohort {path}: give another file; run_all.py without --cohort prepares one"
-        )
+        raise InputError(f"there is no prepared cohort {path}: give another; run_all.py without --cohort prepares one")
     status = path.stat()
     return Stamp(status.st_size, status.st_mtime_ns)
 

@@ -188,7 +188,7 @@ def test_a_value_of_another_kind_is_refused(cohort, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"no prepared cohort .*gone\.npz: give another file; run_all"):
+    with pytest.raises(InputError, match=r"no prepared cohort .*gone\.npz: give another; run_all"):
         store.load(tmp_path / "gone.npz")
 
 

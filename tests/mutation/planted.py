@@ -83,7 +83,7 @@ PLANTED = (
         TABLES,
     ),
     Planted("no Holm", "benchmark/statistics.py", "min(1.0, (len(known) - rank) * p)", "p", STATISTICS),
-    Planted("no Holm in the tables", "benchmark/against_base.py", "holm([corrected", "list([corrected", TABLES),
+    Planted("no Holm in the tables", "benchmark/against_base.py", "holm([p for", "list([p for", TABLES),
     Planted(
         "the recipe is not in the identity",
         "benchmark/identity.py",
