@@ -24,7 +24,7 @@ from benchmark.experiment import hash_of
 from benchmark.files import write_atomically
 from benchmark.identity import as_set, fit_key, without_file
 from benchmark.origin import sample_notes
-from benchmark.places import writable
+from benchmark.places import writable_file
 from benchmark.prediction import Crops, csv_text, predict_each, read_crops, usable
 from benchmark.records import FitRecord
 from benchmark.run import Run
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         fits = usable(run, row, label_set)
         tower = tower_of(run, row, options.text_tower)
         if options.out is not None:
-            writable_file(options.out)
+            writable_file(options.out, "--out", "predictions.csv")
         crops = crops_of(options.input)
         each = predict_each(run, row, fits, crops, tower, device)
         remarks = remarks_on(run, row, fits)
@@ -90,17 +90,6 @@ def chosen_label_set(run: Run, row: Row, asked: str | None) -> str:
     if not (found := [name for name in LABEL_SETS if name in there]):
         raise InputError(f"{run.folder} has no fit of {row.key}: choose a row that it made")
     return found[0]
-
-
-def writable_file(path: Path) -> None:
-    """See that a file can be written, before there is anything to write.
-
-    Raises:
-        InputError: It cannot.
-    """
-    if path.is_dir():
-        raise InputError(f"--out {path} is a folder: give the name of a file, such as {path / 'predictions.csv'}")
-    writable(path.parent, "--out")
 
 
 def crops_of(path: Path) -> Crops:
