@@ -7,7 +7,7 @@ medical device.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _, err = consoles()
         plugins.load(options.plugin, methods.ROWS, datasets.COLLECTIONS)
         run, known = Run.open(options.run), choose.join(methods.ROWS, references.ROWS)
-        row = as_set(known[choose.choose("method", options.method, known)], run.identity.settings)
+        row = as_set(row_of(run, options.method, known), run.identity.settings)
         device = torch.device(choose.choose_device(options.device))
         label_set = chosen_label_set(run, row, options.label_set)
         fits = usable(run, row, label_set)
@@ -76,6 +76,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     return guarded("benchmark.predict", predict)
+
+
+def row_of(run: Run, key: str, known: Mapping[str, Row]) -> Row:
+    """Return a row by its key.
+
+    Args:
+        run: Whose rows are offered where the key is nobody's.
+        key: As given.
+        known: All rows that there are.
+
+    Raises:
+        InputError: The run has it from a plugin that is not there, or nobody has it.
+    """
+    there = {spec.method for spec in run.specs()}
+    if key in there - known.keys():
+        raise InputError(f"{key} is the row of a plugin in {run.folder}: give the plugin's file with --plugin")
+    if key not in known:
+        choose.choose("method", key, sorted(there - references.ROWS.keys()) or known)
+    return known[key]
 
 
 def chosen_label_set(run: Run, row: Row, asked: str | None) -> str:
