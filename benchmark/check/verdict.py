@@ -7,6 +7,7 @@ from benchmark.check.golden import Golden
 from benchmark.check.measured import MEAN, Measured
 from benchmark.check.regression import Comparison, compare
 from benchmark.contracts import InputError, Json
+from benchmark.runfile import another, short
 from benchmark.scores import ScoreKey
 
 _CHOSEN = ("folds", "recipe", "encoder", "text_tower", "settings")  # what the command line or a preset sets
@@ -56,7 +57,7 @@ def judge(golden: Golden, run: Measured) -> Verdict:
         accepted, here = _of_both(_completed(key, golden.identity.get(key)), found[key])
         if accepted != here:
             raise InputError(
-                f"cannot compare {run.folder} with {golden.path}: another {key.replace('_', ' ')} "
+                f"cannot compare {run.folder} with {golden.path}: {another(key)} "
                 f"({_differing(accepted, here)}); run the preset as it stands, or accept this run with --accept REASON"
             )
     others = [key for key in _GIVEN if golden.identity.get(key) != found[key]]
@@ -127,8 +128,8 @@ def _other_tests(golden: Golden, run: Measured) -> Iterator[str]:
 
 
 def _differing(accepted: object, found: object) -> str:
-    """Say how two values differ, naming only the parts that do, and long digests by their beginning."""
+    """Say how two values differ, naming only the parts that do, and hashes by their beginning."""
     if isinstance(accepted, dict) and isinstance(found, dict):
         parts = [key for key in {**accepted, **found} if accepted.get(key) != found.get(key)]
         return ", ".join(f"{key} {accepted.get(key)} accepted, {found.get(key)} here" for key in parts)
-    return f"{str(accepted)[:12]} accepted, {str(found)[:12]} here"
+    return f"{short(str(accepted))} accepted, {short(str(found))} here"

@@ -137,7 +137,7 @@ def test_another_cohort_is_a_regression_and_no_score_is_compared(accepted, tmp_p
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"folds": 2}, "another folds (5 accepted, 2 here)"),
+        ({"folds": 2}, "other folds (5 accepted, 2 here)"),
         ({"recipe": replace(runs.RUN_IDENTITY.recipe, epochs=9)}, "another recipe (epochs 6 accepted, 9 here)"),
         ({"preset": "paper"}, "there are no golden numbers"),
         ({"label_rule": "text"}, '--accept "reason"'),

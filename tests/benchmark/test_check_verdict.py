@@ -124,7 +124,7 @@ def test_a_score_is_judged_by_its_own_nodules_and_a_reference_as_one():
 
 
 SENTENCE = (
-    "cannot compare run with golden.toml: another {} ({}); run the preset as it stands, "
+    "cannot compare run with golden.toml: other {} ({}); run the preset as it stands, "
     "or accept this run with --accept REASON"
 )
 
