@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
         _, err = consoles()
         plugins.load(options.plugin, methods.ROWS, datasets.COLLECTIONS)
+        if options.run.is_file():
+            raise InputError(f"{options.run} is a file, and a packed run has no weights: give the folder of the run")
         run, known = Run.open(options.run), choose.join(methods.ROWS, references.ROWS)
         row = as_set(row_of(run, options.method, known), run.identity.settings)
         device = torch.device(choose.choose_device(options.device))
