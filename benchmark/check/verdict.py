@@ -1,7 +1,7 @@
 """A run against accepted numbers: whether they can be compared, and what is not as accepted."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from benchmark.check.golden import Golden
 from benchmark.check.measured import MEAN, Measured
@@ -24,12 +24,14 @@ class Verdict:
         faults: What else is not as accepted, a sentence each.
         absent: Rows and sections that the accepted numbers have and the run does not, which were not compared.
         new: Those that the run has and the accepted numbers do not.
+        left: Other accepted scores that were not compared, by the reason.
     """
 
     comparisons: list[Comparison]
     faults: list[str]
     absent: list[str]
     new: list[str]
+    left: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def regressions(self) -> list[Comparison]:
@@ -73,7 +75,7 @@ def judge(golden: Golden, run: Measured) -> Verdict:
             "run rows and datasets that were accepted, or accept this run with --accept REASON"
         )
     new = _named(_rows(run.cells) - _rows(golden.cells), _sections(run.cells) - _sections(golden.cells))
-    return Verdict(comparisons, faults, absent(golden, run), new)
+    return Verdict(comparisons, faults, absent(golden, run), new, _left(golden, run, comparisons))
 
 
 def _completed(key: str, accepted: Json) -> Json:
@@ -119,6 +121,25 @@ def _missing(golden: Golden, run: Measured) -> Iterator[str]:
         label_sets = {run.sections[section].protocol.label_set for section in sections}
         why = [reason for (key, label_set), reason in run.failed.items() if key == row and label_set in label_sets]
         yield f"row {row} is missing on {', '.join(sections)}" + "".join(f" ({reason})" for reason in why)
+
+
+def _left(golden: Golden, run: Measured, compared: Iterable[Comparison]) -> dict[str, list[str]]:
+    """Name the accepted scores that were not compared though the run has their row and section, and say why."""
+    found: dict[str, list[str]] = {}
+    scored, done = {(key.row, key.section) for key in run.cells}, {one.key for one in compared}
+    for key in golden.cells:
+        if key in done or key.row not in run.rows:
+            continue
+        if key in run.cells:
+            why = "undefined in every fold, here or there"
+        elif key.section == MEAN:
+            why = "a mean over label sets, which this run lacks"
+        elif (key.row, key.section) in scored:
+            why = "this run has no such score"
+        else:  # its section was not asked for, or is missing, which is a fault
+            continue
+        found.setdefault(why, []).append(" ".join(key))
+    return found
 
 
 def _other_tests(golden: Golden, run: Measured) -> Iterator[str]:
