@@ -62,3 +62,20 @@ def writable(folder: Path, instead: str = f"--work, or in the environment variab
         raise InputError(
             f"nothing can be written to {folder} ({error.strerror}): give another folder with {instead}"
         ) from error
+
+
+def writable_file(path: Path, option: str, example: str) -> Path:
+    """Return a file that can be written, seen before there is anything to write.
+
+    Args:
+        path: The file.
+        option: How it was given.
+        example: A name that it might have.
+
+    Raises:
+        InputError: It is a folder, or cannot be written.
+    """
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder: give the name of a file, such as {path / example}")
+    writable(path.parent, option)
+    return path

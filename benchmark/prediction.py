@@ -132,7 +132,10 @@ def predict_each(
     deterministic()
     window_hu, found = run.identity.recipe.window_hu, []
     if row.reads_diameter and not np.isfinite(crops.diameter_mm).all():
-        raise InputError(f"{row.key} reads every nodule's diameter: give diameter_mm with all of them")
+        raise InputError(
+            f"{row.key} reads every nodule's diameter in mm: give a folder whose nodules.csv has the column "
+            "diameter_mm, or an .npz with the array diameter_mm, and no value left out"
+        )
     for record in fits:
         method, kept = rebuilt(run, row, record, tower, device)
         task = kept.about.task

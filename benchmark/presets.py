@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 import tomllib
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,6 +16,20 @@ from benchmark.contracts import InputError, Json, Row, Setting, TextTowerSpec
 from benchmark.places import expanded
 from benchmark.recipe import PRESETS, Preset
 from benchmark.tomlfile import TomlFile, plain
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "array": "an array",
+    "object": "a table",
+}
+_CHOICES: dict[tuple[str, ...], str] = {
+    ("encoder", "stem"): "3x3, deep or pooled",
+    ("text_tower", "name"): "openai or random (give others with --text-tower)",
+    ("text_tower", "config"): "left out (it stands beside the weights)",
+}
 
 
 @dataclass(frozen=True)
@@ -123,11 +138,21 @@ def read(path: Path) -> Preset:
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `$.")
         key = tuple(part.partition("[")[0] for part in place.removesuffix("`").split("."))
-        file.fail(key, f"{problem[0].lower()}{problem[1:]}, not {plain(file.get(key))!r}")
+        each = "an array, each value " * ("[" in place)
+        file.fail(key, f"must be {each}{_wanted(problem, key)}, not {plain(file.get(key))!r}")
     for key, is_right, wanted in _sense(preset):
         if not is_right:
             file.fail(key, f"must be {wanted}")
     return preset
+
+
+def _wanted(problem: str, key: tuple[str, ...]) -> str:
+    """Say in words what a value must be, which msgspec says in its types' names: "Expected `int` >= 1"."""
+    expected = re.match(r"Expected `(\w+)[^`]*`([^,]*)", problem)
+    if key[:2] in _CHOICES or expected is None:
+        return _CHOICES.get(key[:2], "a value that can be used here")
+    kind, bound = expected.groups()
+    return _KINDS.get(kind, kind) + bound
 
 
 def _sense(preset: Preset) -> list[tuple[tuple[str, str], bool, str]]:
@@ -138,9 +163,9 @@ def _sense(preset: Preset) -> list[tuple[tuple[str, str], bool, str]]:
     return [
         *((("recipe", name), math.isfinite(getattr(recipe, name)), "a finite number") for name in numbers),
         (("recipe", "nesterov"), recipe.momentum > 0 or not recipe.nesterov, "false where momentum is 0"),
-        (("text_tower", "name"), tower.name in ("openai", "random"), "openai or random: give others with --text-tower"),
+        (("text_tower", "name"), tower.name in ("openai", "random"), _CHOICES["text_tower", "name"]),
         (("text_tower", "path"), tower.path is None, "left out: give the file with --text-tower"),
-        (("text_tower", "config"), tower.config is None, "left out: it stands beside the weights"),
+        (("text_tower", "config"), tower.config is None, _CHOICES["text_tower", "config"]),
         (
             ("recipe", "window_hu"),
             low < high and math.isfinite(high - low),
@@ -148,7 +173,11 @@ def _sense(preset: Preset) -> list[tuple[tuple[str, str], bool, str]]:
         ),
         (("encoder", "channels"), min(encoder.channels) >= 2, "four numbers of 2 or more"),
         (("encoder", "layers"), min(encoder.layers) >= 1, "four numbers of 1 or more"),
-        (("encoder", "slices"), encoder.slices is None or encoder.slices >= 1, "1 or more; 32 is the whole crop"),
+        (
+            ("encoder", "slices"),
+            encoder.slices is None or 1 <= encoder.slices <= 32,
+            "1 to 32, which is the whole crop",
+        ),
         (("text_tower", "layers"), tower.layers >= 1, "1 or more"),
         (("text_tower", "heads"), tower.heads >= 1 and tower.width % tower.heads == 0, "a divisor of the width"),
     ]
@@ -198,7 +227,7 @@ def _changed(row: Row, name: str, setting: Setting) -> Row:
 
 def _setting(text: str, value: str, now: object) -> Setting:
     """Read a value as TOML; a bare word is a text."""
-    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    kind = _KINDS.get(type(now).__name__)
     found: Setting = value
     try:
         read_so = plain(tomllib.loads(f"value = {value}", parse_float=Decimal)["value"])
@@ -212,6 +241,6 @@ def _setting(text: str, value: str, now: object) -> Setting:
         raise InputError(f"--set {text!r}: must be an array in brackets, like the default {list(now)}")
     if type(now) is float and type(found) is int:
         found = float(found)
-    if type(now) in kind and type(found) is not type(now):
-        raise InputError(f"--set {text!r}: must be {kind[type(now)]}, like the default {now!r}")
+    if kind and type(found) is not type(now):
+        raise InputError(f"--set {text!r}: must be {kind}, like the default {now!r}")
     return found

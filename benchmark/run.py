@@ -18,7 +18,7 @@ from benchmark.contracts import InputError, Protocol, TextWeights
 from benchmark.files import sha256, write_atomically
 from benchmark.identity import Identity
 from benchmark.records import FitRecord, FitSpec, Unusable, is_plain
-from benchmark.runfile import DIGITS, RunFile, RunMetadata, differing, load, refuse
+from benchmark.runfile import DIGITS, RunFile, RunMetadata, another, differing, load, refuse
 
 _MEANS = {
     "cohort": ": the nodules, their voxels or what is known of them",
@@ -45,7 +45,7 @@ class Run:
             there, now = getattr(stored, name), getattr(identity, name)
             if there != now:
                 raise InputError(
-                    f"{folder} holds a run with another {name.replace('_', ' ')}{_MEANS.get(name, '')} "
+                    f"{folder} holds a run with {another(name)}{_MEANS.get(name, '')} "
                     f"({differing(there, now)}); "
                     "give another folder with --out, or move that one away"
                 )

@@ -1,5 +1,6 @@
 """What `run.json` holds, and how it is read: sealed, so that what was damaged or edited is noticed."""
 
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NoReturn
@@ -112,9 +113,31 @@ def refuse(error: OSError) -> NoReturn:
 
 
 def differing(there: object, now: object) -> str:
-    """Say how two values differ, naming only the parts that do."""
+    """Say how two values differ, naming only the parts that do, and hashes by their beginning.
+
+    >>> differing("smoke-epochs=2", "ab" * 32)
+    'smoke-epochs=2 there, abababababab now'
+    """
     old, new = (msgspec.to_builtins(value) for value in (there, now))
     if isinstance(old, dict) and isinstance(new, dict):
         parts: dict[str, Json] = {**old, **new}
         return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} now" for k in parts if old.get(k) != new.get(k))
-    return f"{str(there)[:DIGITS]} there, {str(now)[:DIGITS]} now"
+    return f"{short(str(there))} there, {short(str(now))} now"
+
+
+def short(text: str) -> str:
+    """Return a text with its hashes, of 40 digits or more, as short as they are printed.
+
+    >>> short(f"ignores patients {'ab' * 32}"), short(f"{'c' * 40}-dirty"), short("smoke-epochs=2")
+    ('ignores patients abababababab', 'cccccccccccc-dirty', 'smoke-epochs=2')
+    """
+    return re.sub(r"\b[0-9a-f]{40,}\b", lambda found: found[0][:DIGITS], text)
+
+
+def another(name: str) -> str:
+    """Return a part of an identity in words, as another than expected.
+
+    >>> another("label_rule"), another("settings")
+    ('another label rule', 'other settings')
+    """
+    return f"{'other' if name.endswith('s') else 'another'} {name.replace('_', ' ')}"

@@ -119,7 +119,7 @@ def guarded(name: str, run: Callable[[], int]) -> int:
         return 2
     except OSError as error:
         place, why = error.filename or "a file", error.strerror or error
-        print(in_one_line(f"{name}: {place}: {why}; see to it, or give another --out"), file=sys.stderr)
+        print(in_one_line(f"{name}: {place}: {why}; see to it, or name another place"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{name}: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)

@@ -33,7 +33,7 @@ REFUSED = {
     "a file in the place of the folder": (["--out", "file"], "nothing can be written to"),
     "a folder below a file": (["--out", "file/run"], "nothing can be written to"),
     "another run's folder, by its labels": (["--out", "run", "--label-rule", "text"], "another label rule"),
-    "another run's folder, by its folds": (["--out", "run", "--folds", "3"], "holds a run with another folds (2 there"),
+    "another run's folder, by its folds": (["--out", "run", "--folds", "3"], "holds a run with other folds (2 there"),
     "weights that cannot be read": (["--methods", "clip", "--text-tower", "junk.pt"], "cannot read CLIP weights from"),
     "a file for Slurm that lacks a key": (["--slurm", "bad.toml"], "bad.toml, line 1, key memory: is missing"),
     "a file for Slurm that is not there": (["--slurm", "none.toml"], "none.toml: cannot be read"),

@@ -20,6 +20,7 @@ from benchmark.screen import show
 
 WIDTH = 80
 _ENDLESS = 10_000
+_NAMED = 3  # scores that were not compared
 _LEFT: Style = {"title_justify": "left", "title_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)}
 _SHORT = {"quadratic_weighted_kappa": "Kappa x 100", "macro_f1": "Macro F1", "auc_ovr": "AUC"}
 _COLOUR = {"EQUIVALENT": "green", "DIFFERENT": "yellow", "INCONCLUSIVE": "dim"}
@@ -94,6 +95,9 @@ def print_verdict(out: Console, golden: Golden, run: Measured, verdict: Verdict)
     for where, what in (("the accepted numbers", verdict.new), ("this run", verdict.absent)):
         if what:
             out.print(f"Not in {where}, so not compared: {escape('; '.join(what))}.")
+    for why, names in verdict.left.items():
+        rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        out.print(f"Not compared: {escape(', '.join(names[:_NAMED]))}{rest} ({why}).")
     compared = len(verdict.comparisons)
     left = len(golden.cells) - compared
     scores, part = f"{compared} scores", ""

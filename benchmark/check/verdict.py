@@ -1,12 +1,13 @@
 """A run against accepted numbers: whether they can be compared, and what is not as accepted."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from benchmark.check.golden import Golden
 from benchmark.check.measured import MEAN, Measured
 from benchmark.check.regression import Comparison, compare
 from benchmark.contracts import InputError, Json
+from benchmark.runfile import another, short
 from benchmark.scores import ScoreKey
 
 _CHOSEN = ("folds", "recipe", "encoder", "text_tower", "settings")  # what the command line or a preset sets
@@ -23,12 +24,14 @@ class Verdict:
         faults: What else is not as accepted, a sentence each.
         absent: Rows and sections that the accepted numbers have and the run does not, which were not compared.
         new: Those that the run has and the accepted numbers do not.
+        left: Other accepted scores that were not compared, by the reason.
     """
 
     comparisons: list[Comparison]
     faults: list[str]
     absent: list[str]
     new: list[str]
+    left: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def regressions(self) -> list[Comparison]:
@@ -56,7 +59,7 @@ def judge(golden: Golden, run: Measured) -> Verdict:
         accepted, here = _of_both(_completed(key, golden.identity.get(key)), found[key])
         if accepted != here:
             raise InputError(
-                f"cannot compare {run.folder} with {golden.path}: another {key.replace('_', ' ')} "
+                f"cannot compare {run.folder} with {golden.path}: {another(key)} "
                 f"({_differing(accepted, here)}); run the preset as it stands, or accept this run with --accept REASON"
             )
     others = [key for key in _GIVEN if golden.identity.get(key) != found[key]]
@@ -72,7 +75,7 @@ def judge(golden: Golden, run: Measured) -> Verdict:
             "run rows and datasets that were accepted, or accept this run with --accept REASON"
         )
     new = _named(_rows(run.cells) - _rows(golden.cells), _sections(run.cells) - _sections(golden.cells))
-    return Verdict(comparisons, faults, absent(golden, run), new)
+    return Verdict(comparisons, faults, absent(golden, run), new, _left(golden, run, comparisons))
 
 
 def _completed(key: str, accepted: Json) -> Json:
@@ -120,6 +123,25 @@ def _missing(golden: Golden, run: Measured) -> Iterator[str]:
         yield f"row {row} is missing on {', '.join(sections)}" + "".join(f" ({reason})" for reason in why)
 
 
+def _left(golden: Golden, run: Measured, compared: Iterable[Comparison]) -> dict[str, list[str]]:
+    """Name the accepted scores that were not compared though the run has their row and section, and say why."""
+    found: dict[str, list[str]] = {}
+    scored, done = {(key.row, key.section) for key in run.cells}, {one.key for one in compared}
+    for key in golden.cells:
+        if key in done or key.row not in run.rows:
+            continue
+        if key in run.cells:
+            why = "undefined in every fold, here or there"
+        elif key.section == MEAN:
+            why = "a mean over label sets, which this run lacks"
+        elif (key.row, key.section) in scored:
+            why = "this run has no such score"
+        else:  # its section was not asked for, or is missing, which is a fault
+            continue
+        found.setdefault(why, []).append(" ".join(key))
+    return found
+
+
 def _other_tests(golden: Golden, run: Measured) -> Iterator[str]:
     for (row, label_set), digest in run.tests.items():
         if golden.tests.get(label_set, digest) != digest:
@@ -127,8 +149,8 @@ def _other_tests(golden: Golden, run: Measured) -> Iterator[str]:
 
 
 def _differing(accepted: object, found: object) -> str:
-    """Say how two values differ, naming only the parts that do, and long digests by their beginning."""
+    """Say how two values differ, naming only the parts that do, and hashes by their beginning."""
     if isinstance(accepted, dict) and isinstance(found, dict):
         parts = [key for key in {**accepted, **found} if accepted.get(key) != found.get(key)]
         return ", ".join(f"{key} {accepted.get(key)} accepted, {found.get(key)} here" for key in parts)
-    return f"{str(accepted)[:12]} accepted, {str(found)[:12]} here"
+    return f"{short(str(accepted))} accepted, {short(str(found))} here"

@@ -5,6 +5,7 @@ Exit status: 0 within what folds and seeds allow, 1 a regression, 2 bad input or
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import methods
@@ -27,7 +28,9 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     parser = Parser(prog="python -m benchmark.check", description=__doc__.partition(":")[0] + ".")
-    parser.add_argument("run", type=path_of, metavar="RUN", help="a run folder, such as results/runs/...")
+    parser.add_argument(
+        "run", type=path_of, metavar="RUN", help="a run folder, such as results/runs/..., or a packed run"
+    )
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--accept", metavar="REASON", help="make this run the golden one; say why")
     either.add_argument(
@@ -47,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 number = archive.pack(options.run, options.pack)
                 say(consoles(report.WIDTH)[0], f"Packed {number} records: {options.pack}")
                 return 0
-            run = read(options.run)
+            with archive.opened(options.run) as folder:
+                run = replace(read(folder), folder=options.run)
             if run.identity.splits_patients:
                 raise InputError(
                     f"the folds of {options.run} ignore patients, so its numbers are no result, to be checked or "

@@ -7,7 +7,7 @@ medical device.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from benchmark.experiment import hash_of
 from benchmark.files import write_atomically
 from benchmark.identity import as_set, fit_key, without_file
 from benchmark.origin import sample_notes
-from benchmark.places import writable
+from benchmark.places import writable_file
 from benchmark.prediction import Crops, csv_text, predict_each, read_crops, usable
 from benchmark.records import FitRecord
 from benchmark.run import Run
@@ -54,14 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
         _, err = consoles()
         plugins.load(options.plugin, methods.ROWS, datasets.COLLECTIONS)
+        if options.run.is_file():
+            raise InputError(f"{options.run} is a file, and a packed run has no weights: give the folder of the run")
         run, known = Run.open(options.run), choose.join(methods.ROWS, references.ROWS)
-        row = as_set(known[choose.choose("method", options.method, known)], run.identity.settings)
+        row = as_set(row_of(run, options.method, known), run.identity.settings)
         device = torch.device(choose.choose_device(options.device))
         label_set = chosen_label_set(run, row, options.label_set)
         fits = usable(run, row, label_set)
         tower = tower_of(run, row, options.text_tower)
         if options.out is not None:
-            writable_file(options.out)
+            writable_file(options.out, "--out", "predictions.csv")
         crops = crops_of(options.input)
         each = predict_each(run, row, fits, crops, tower, device)
         remarks = remarks_on(run, row, fits)
@@ -78,6 +80,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded("benchmark.predict", predict)
 
 
+def row_of(run: Run, key: str, known: Mapping[str, Row]) -> Row:
+    """Return a row by its key.
+
+    Args:
+        run: Whose rows are offered where the key is nobody's.
+        key: As given.
+        known: All rows that there are.
+
+    Raises:
+        InputError: The run has it from a plugin that is not there, or nobody has it.
+    """
+    there = {spec.method for spec in run.specs()}
+    if key in there - known.keys():
+        raise InputError(f"{key} is the row of a plugin in {run.folder}: give the plugin's file with --plugin")
+    if key not in known:
+        choose.choose("method", key, sorted(there - references.ROWS.keys()) or known)
+    return known[key]
+
+
 def chosen_label_set(run: Run, row: Row, asked: str | None) -> str:
     """Return the label set asked for, else the first that the run has of the row.
 
@@ -90,17 +111,6 @@ def chosen_label_set(run: Run, row: Row, asked: str | None) -> str:
     if not (found := [name for name in LABEL_SETS if name in there]):
         raise InputError(f"{run.folder} has no fit of {row.key}: choose a row that it made")
     return found[0]
-
-
-def writable_file(path: Path) -> None:
-    """See that a file can be written, before there is anything to write.
-
-    Raises:
-        InputError: It cannot.
-    """
-    if path.is_dir():
-        raise InputError(f"--out {path} is a folder: give the name of a file, such as {path / 'predictions.csv'}")
-    writable(path.parent, "--out")
 
 
 def crops_of(path: Path) -> Crops:

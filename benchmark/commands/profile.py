@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     name, preset = presets.resolve(args.preset, device, presets.Changes.of(args), describe)
     workers = choose.choose_workers(args.workers, device)
     if args.write is not None:
-        report.read_figures(args.write)  # said before anything is measured
+        report.read_figures(places.writable_file(args.write, "--write", "performance.json"))  # before any work
     nodules = nodules_of(args, preset)
     chosen = protocols.protocols_of(nodules, asked, rule)
     source = nodules.source if args.cohort or args.collection else args.source

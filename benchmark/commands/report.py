@@ -11,6 +11,7 @@ import methods
 from benchmark import archive, choose, plugins, references
 from benchmark.commandline import Parser
 from benchmark.commandline import path as path_of
+from benchmark.places import writable_file
 from benchmark.report import NAME, Known, write
 from benchmark.screen import consoles, guarded, say
 from datasets import protocols
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         plugins.load(options.plugin, methods.ROWS, datasets.COLLECTIONS)
         rows = choose.join(methods.ROWS, references.ROWS)
         known = Known.of(rows, protocols.LABEL_RULES, datasets.SOURCES, protocols.classify)
+        if options.out is not None:
+            writable_file(options.out, "--out", NAME)
         file = options.out or (Path(NAME) if options.run.is_file() else options.run / NAME)
         with archive.opened(options.run) as folder:
             made = write(folder, known, file)

@@ -13,7 +13,7 @@ import msgspec
 
 from benchmark.check.measured import Measured
 from benchmark.contracts import Json
-from benchmark.runfile import DIGITS, RunMetadata
+from benchmark.runfile import RunMetadata, short
 from benchmark.scores import Score, ScoreKey, Section
 from benchmark.statistics import corrected_t_test, holm, smallest_detectable_difference
 
@@ -52,8 +52,7 @@ def _flat(content: Mapping[str, Json], before: str = "") -> Iterator[tuple[str, 
             yield from _flat(value, f"{before}{name}.")
         else:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            is_hash = len(text) >= 40 and set(text.removesuffix("-dirty")) <= set("0123456789abcdef")
-            yield before + name, text[:DIGITS] + "-dirty" * text.endswith("-dirty") if is_hash else text
+            yield before + name, short(text)
 
 
 def settings(a: Side, b: Side) -> list[tuple[str, str, str]]:

@@ -39,19 +39,25 @@ def read(path: Path) -> Real:
     try:
         if is_bomb(path):
             raise ValueError("it unpacks to hundreds of times its size")
-        with np.load(path, allow_pickle=False) as stored:
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            raise ValueError("it is an .npy of one array")
+        with stored:
+            if missing := [name for name in ("nodule_id", "hu", "covered") if name not in stored]:
+                raise ValueError(f"it lacks the array {missing[0]}")
             names, hu, covered = (stored[name] for name in ("nodule_id", "hu", "covered"))
     except (
         OSError,
         ValueError,
-        KeyError,
         EOFError,
         zipfile.BadZipFile,
         zlib.error,
         RuntimeError,
         MemoryError,
     ) as error:
-        raise InputError(f"cannot read slices from {path} ({error}): give the .npz file that holds them") from error
+        raise InputError(
+            f"cannot read slices from {path} ({error}): give an .npz file with nodule_id, hu and covered"
+        ) from error
     count = len(names)
     shapes = {"nodule_id": (count,), "hu": (count, 32, 32), "covered": (count, 2, 32)}
     for name, array in {"nodule_id": names, "hu": hu, "covered": covered}.items():

@@ -10,6 +10,8 @@ import pytest
 
 from benchmark import archive
 from benchmark.commands.check import main as check_main
+from benchmark.commands.compare import main as compare_main
+from benchmark.commands.predict import main as predict_main
 from benchmark.commands.report import main as report_main
 from benchmark.contracts import InputError
 from runs import write_run
@@ -50,6 +52,23 @@ def test_the_report_of_a_packed_run_is_that_of_its_folder(folder, tmp_path):
     for run in (folder, tmp_path / "run.tar.xz"):
         assert report_main([str(run), "--out", str(tmp_path / f"{run.name}.html")]) == 0
     assert (tmp_path / "run.html").read_bytes() == (tmp_path / "run.tar.xz.html").read_bytes()
+
+
+def test_a_packed_run_is_checked_and_compared_as_its_folder_is(folder, tmp_path, capsys):
+    packed, results = tmp_path / "run.tar.xz", ["--results", str(tmp_path / "results")]
+    archive.pack(folder, packed)
+    assert check_main([str(folder), *results, "--accept", "the first"]) == 0 == check_main([str(packed), *results])
+    assert "PASS: all " in capsys.readouterr().out
+    assert compare_main([str(folder), str(packed)]) == 0
+    assert str(packed) in capsys.readouterr().out
+
+
+def test_a_packed_run_predicts_nothing_and_the_folder_is_asked_for(folder, tmp_path, capsys):
+    packed = tmp_path / "run.tar.xz"
+    archive.pack(folder, packed)
+    assert predict_main([str(packed), "ce", "--input", str(tmp_path)]) == 2
+    said = f"{packed} is a file, and a packed run has no weights: give the folder of the run\n"
+    assert capsys.readouterr().err.endswith(said)
 
 
 def test_a_folder_is_opened_as_it_is(folder):

@@ -137,7 +137,7 @@ def test_another_cohort_is_a_regression_and_no_score_is_compared(accepted, tmp_p
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"folds": 2}, "another folds (5 accepted, 2 here)"),
+        ({"folds": 2}, "other folds (5 accepted, 2 here)"),
         ({"recipe": replace(runs.RUN_IDENTITY.recipe, epochs=9)}, "another recipe (epochs 6 accepted, 9 here)"),
         ({"preset": "paper"}, "there are no golden numbers"),
         ({"label_rule": "text"}, '--accept "reason"'),
@@ -226,7 +226,7 @@ RECORD = "run/fits/three/ce/fold0-seed0.json"
         (lambda run, _: (shutil.rmtree(run / "fits"), (run / "fits").symlink_to("fits")), r"run/fits"),
         (lambda run, _: ((run.parent / RECORD).unlink(), (run.parent / RECORD).mkdir()), r"fold0-seed0\.json"),
         (lambda run, _: ((run / "run.json").unlink(), (run / "run.json").mkdir()), r"run holds no run\.json"),
-        (lambda run, _: (shutil.rmtree(run), run.touch()), r"run holds no run\.json"),
+        (lambda run, _: (shutil.rmtree(run), run.touch()), r"run is no packed run, or a damaged one"),
         (lambda _, results: (results / "margins.toml").unlink(), r"margins\.toml is missing, the margins of"),
         (lambda _, results: shutil.rmtree(results), r"there are no golden numbers .*/results/golden/quick"),
         (

@@ -68,6 +68,14 @@ def test_a_run_of_one_dataset_is_compared_in_part_and_says_so(copied, capsys):
     )
 
 
+def test_of_the_scores_that_are_not_compared_the_first_are_named_with_the_reason(copied, capsys):
+    keep(copied[0], ROWS, A)
+    first = (
+        r"Not compared: (\w+ mean accuracy, ){2}\w+ mean accuracy and 1 more \(a mean over label sets, which this run"
+    )
+    assert re.search(first, check(capsys, *copied)[1])
+
+
 def test_a_run_of_one_row_is_compared_in_part_and_says_so(copied, capsys):
     keep(copied[0], ["ce"], A, C)
     status, out, _ = check(capsys, *copied)

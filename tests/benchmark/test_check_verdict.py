@@ -124,7 +124,7 @@ def test_a_score_is_judged_by_its_own_nodules_and_a_reference_as_one():
 
 
 SENTENCE = (
-    "cannot compare run with golden.toml: another {} ({}); run the preset as it stands, "
+    "cannot compare run with golden.toml: other {} ({}); run the preset as it stands, "
     "or accept this run with --accept REASON"
 )
 
@@ -179,6 +179,17 @@ def test_accepted_numbers_that_lack_an_identity_key_cannot_be_compared():
     golden = accepted(scores(ONE))
     lacking = replace(golden, identity={key: value for key, value in golden.identity.items() if key != "folds"})
     assert refusal(lacking, measured(scores(ONE))) == SENTENCE.format("folds", "None accepted, 5 here")
+
+
+def test_an_accepted_score_that_is_not_compared_is_named_with_its_reason():
+    golden = accepted(scores([*ONE, ("ce", "A-open", "f1"), ("ce", "A-open", "auc_ovr"), ("ce", "mean", "accuracy")]))
+    undefined = scores([("ce", "A-open", "f1")], replace(SCORE, folds=np.full(5, np.nan)))
+    verdict = judge(golden, measured(scores(ONE) | undefined))
+    assert verdict.passes and verdict.left == {
+        "undefined in every fold, here or there": ["ce A-open f1"],
+        "this run has no such score": ["ce A-open auc_ovr"],
+        "a mean over label sets, which this run lacks": ["ce mean accuracy"],
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 import csv
 import io
 import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -188,8 +191,34 @@ def test_a_row_that_cannot_predict_says_why_in_a_sentence(run, cohort, capsys, t
     assert "no finished fit of ce on the label set 'two'" in bad(
         capsys, run, "ce", "--input", path, "--label-set", "two"
     )
-    assert "reads every nodule's diameter" in bad(capsys, run, "ce_diameter", "--input", path)
+    said = bad(capsys, run, "ce_diameter", "--input", path)
+    assert "give a folder whose nodules.csv has the column diameter_mm, or an .npz with the array" in said
     assert call(capsys, run, "ce_diameter", "--input", save(path, cohort, diameter_mm=np.full(4, 8)))[0] == 0
+
+
+@contextmanager
+def holding(run: Run, key: str) -> Iterator[None]:
+    """Have a run hold a record of a row for a while."""
+    place = run.path(FitSpec("three", key, 0, 0))
+    place.parent.mkdir()
+    place.write_bytes(b"")
+    try:
+        yield
+    finally:
+        shutil.rmtree(place.parent)
+
+
+def test_an_unknown_row_is_offered_those_of_the_run_that_predict(run, cohort, capsys, tmp_path):
+    with holding(run, "majority"):
+        said = bad(capsys, run, "mine", "--input", save(tmp_path / "mine.npz", cohort))
+    assert "no method 'mine': choose from ce, ce_diameter, cocoop, " in said
+    assert "majority" not in said and "clip_lung" not in said
+
+
+def test_a_plugins_row_of_the_run_asks_for_the_plugin(run, cohort, capsys, tmp_path):
+    with holding(run, "mine"):
+        said = bad(capsys, run, "mine", "--input", save(tmp_path / "mine.npz", cohort))
+    assert said.endswith(f"mine is the row of a plugin in {run.folder}: give the plugin's file with --plugin")
 
 
 def test_input_that_is_no_crops_says_what_to_give(run, cohort, capsys, tmp_path):

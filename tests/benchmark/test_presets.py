@@ -1,13 +1,15 @@
 import argparse
 import re
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 
 from benchmark import commandline
-from benchmark.contracts import InputError, Row, TextConfig, TextTowerSpec
+from benchmark.contracts import EncoderSpec, InputError, Row, TextConfig, TextTowerSpec
 from benchmark.presets import Changes, parse_settings, read, resolve
 from benchmark.recipe import PRESETS
+from datasets.crops import SIZE
 from fakes import LINEAR, Linear
 
 QUICK = PRESETS["quick"]
@@ -180,32 +182,35 @@ def test_a_preset_file_may_not_pass_for_a_builtin_one(tmp_path):
         ("[encoder]", "[encode]", "key encode: is unknown"),
         ('base = "quick"', 'base = "quik"', "line 1, key base: must name the preset that this one changes: smoke"),
         ('base = "quick"\n', "", "key base: must name the preset"),
-        ("epochs = 7", 'epochs = "7"', "line 7, key recipe.epochs: expected `int`, got `str`, not '7'"),
-        ("epochs = 7", "epochs = 0", "line 7, key recipe.epochs: expected `int` >= 1, not 0"),
-        ("epochs = 7", "epochs = 1.5", "line 7, key recipe.epochs: expected `int`, got `float`, not 1.5"),
-        ("lr = 1", "lr = -0.1", "line 8, key recipe.lr: expected `float` > 0"),
-        ("lr = 1", "momentum = 1", "line 8, key recipe.momentum: expected `float` < 1"),
-        ("lr = 1", "ema = 1", "line 8, key recipe.ema: expected `float` < 1"),
-        ("lr = 1", "ema = -0.5", "line 8, key recipe.ema: expected `float` >= 0"),
-        ("lr = 1", "ema = nan", "line 8, key recipe.ema: expected `float` >= 0.0, not nan"),
-        ("lr = 1", "batch_size = 1", "line 8, key recipe.batch_size: expected `int` >= 2, not 1"),
-        ("lr = 1", "nesterov = 1", "line 8, key recipe.nesterov: expected `bool`, got `int`, not 1"),
+        ("epochs = 7", 'epochs = "7"', "line 7, key recipe.epochs: must be a whole number, not '7'"),
+        ("epochs = 7", "epochs = 0", "line 7, key recipe.epochs: must be a whole number >= 1, not 0"),
+        ("epochs = 7", "epochs = 1.5", "line 7, key recipe.epochs: must be a whole number, not 1.5"),
+        ("lr = 1", "lr = -0.1", "line 8, key recipe.lr: must be a number > 0.0, not -0.1"),
+        ("lr = 1", "momentum = 1", "line 8, key recipe.momentum: must be a number < 1"),
+        ("lr = 1", "ema = 1", "line 8, key recipe.ema: must be a number < 1"),
+        ("lr = 1", "ema = -0.5", "line 8, key recipe.ema: must be a number >= 0"),
+        ("lr = 1", "ema = nan", "line 8, key recipe.ema: must be a number >= 0.0, not nan"),
+        ("lr = 1", "batch_size = 1", "line 8, key recipe.batch_size: must be a whole number >= 2, not 1"),
+        ("lr = 1", "nesterov = 1", "line 8, key recipe.nesterov: must be true or false, not 1"),
         ("[-1200, 600.5]", "[600, -1200]", "line 9, key recipe.window_hu: must be a lower and an upper end"),
-        ("[-1200, 600.5]", "[600]", "line 9, key recipe.window_hu: expected `array` of length 2"),
+        ("[-1200, 600.5]", "[600]", "line 9, key recipe.window_hu: must be an array of length 2, not [600]"),
         ("[4, 8, 16, 64]", "[4, 8, 16, 0]", "line 12, key encoder.channels: must be four numbers of 2 or more"),
-        ("channels = [4, 8, 16, 64]", "slices = 0", "line 12, key encoder.slices: must be 1 or more; 32 is the whole"),
+        ("channels = [4, 8, 16, 64]", "slices = 0", "line 12, key encoder.slices: must be 1 to 32, which is the whole"),
         ("channels = [4, 8, 16, 64]", "layers = [1, 1, 0, 1]", "key encoder.layers: must be four numbers of 1 or more"),
-        ("channels = [4, 8, 16, 64]", 'stem = "wide"', "line 12, key encoder.stem: invalid enum value 'wide'"),
+        ("channels = [4, 8, 16, 64]", 'stem = "wide"', "line 12, key encoder.stem: must be 3x3, deep or pooled"),
         ("layers = 3", "layers = 0", "line 15, key text_tower.layers: must be 1 or more"),
         ("layers = 3", "heads = 3", "line 15, key text_tower.heads: must be a divisor of the width"),
-        ("folds = 4", "folds = 1", "line 2, key folds: expected `int` >= 2, not 1"),
+        ("folds = 4", "folds = 1", "line 2, key folds: must be a whole number >= 2, not 1"),
         ('base = "quick"', 'base = ["quick"]', "line 1, key base: must name the preset"),
         ("lr = 1", "lr = inf", "line 8, key recipe.lr: must be a finite number"),
         ("[-1200, 600.5]", "[-inf, 600]", "line 9, key recipe.window_hu: must be a lower and an upper end"),
         ("lr = 1", "momentum = 0.0", "key recipe.nesterov: must be false where momentum is 0"),
-        ("layers = 3", 'name = "causal"', "line 15, key text_tower.name: must be openai or random: give others with"),
+        ("layers = 3", 'name = "causal"', "line 15, key text_tower.name: must be openai or random (give others"),
         ("layers = 3", 'path = "x.pt"', "line 15, key text_tower.path: must be left out: give the file with --text-to"),
-        ("nodules = 300", "nodules = 0", "line 3, key nodules: expected `int` >= 1, not 0"),
+        ("nodules = 300", "nodules = 0", "line 3, key nodules: must be a whole number >= 1, not 0"),
+        ("layers = 3", 'name = "foo"', "line 15, key text_tower.name: must be openai or random (give others"),
+        ("layers = 3", "config = {}", "line 15, key text_tower.config: must be left out (it stands beside the weights"),
+        ("64]", '"x"]', "key encoder.channels: must be an array, each value a whole number, not [4, 8, 16, 'x']"),
         ("folds = 4", "recipe = 4", "line 2, key recipe: must be a table [recipe]"),
         ("folds = 4", "folds = ", "line 2, key folds: this is not valid TOML"),
     ],
@@ -218,6 +223,17 @@ def test_a_wrong_preset_file_names_file_line_key_and_what_to_do(tmp_path, old, n
     with pytest.raises(InputError) as refused:
         read(path)
     assert str(refused.value).startswith(f"{path}, line ") and sentence in str(refused.value)
+
+
+def test_an_encoder_is_given_no_more_slices_than_a_crop_has(tmp_path):
+    whole = "base = 'quick'\n[encoder]\nslices = "
+    assert read(written(tmp_path, f"{whole}{SIZE}")).encoder.slices == SIZE
+    with pytest.raises(InputError, match=f"line 3, key encoder.slices: must be 1 to {SIZE}, which is the whole crop"):
+        read(written(tmp_path, f"{whole}{SIZE + 1}"))
+
+
+def test_the_stems_that_a_wrong_one_is_refused_with_are_all_that_there_are():
+    assert get_args(get_type_hints(EncoderSpec)["stem"]) == ("3x3", "deep", "pooled")
 
 
 @pytest.mark.parametrize(

@@ -141,12 +141,12 @@ def test_a_folder_opens_with_the_identity_that_it_holds(run):
         ({"cohort": "xyz"}, r"another cohort: the nodules, .* known of them \(abc there, xyz now\)"),
         ({"label_rule": "text"}, r"another label rule \(published there, text now\)"),
         ({"fold_assignment": "ghi"}, "another fold assignment"),
-        ({"folds": 10}, r"another folds \(5 there, 10 now\)"),
-        ({"nodules": 31}, "another nodules"),
+        ({"folds": 10}, r"with other folds \(5 there, 10 now\)"),
+        ({"nodules": 31}, "with other nodules"),
         ({"collection": "mine"}, "another collection"),
         ({"source": "dicom"}, "another source"),
-        ({"preset": "paper"}, "another preset"),
-        ({"settings": {"ce.x": 1}}, r"another settings \(ce.x: None there, 1 now\)"),
+        ({"preset": "quick-epochs=10"}, r"another preset \(quick there, quick-epochs=10 now\)"),
+        ({"settings": {"ce.x": 1}}, r"with other settings \(ce.x: None there, 1 now\)"),
         (
             {"recipe": Recipe(epochs=3, batch_size=8, lr=0.05)},
             r"another recipe \(epochs: 2 there, 3 now\)",
@@ -190,6 +190,11 @@ def test_only_the_parts_that_differ_are_named():
     assert differing({"a": 1, "b": 2}, {"a": 1, "c": 3}) == "b: 2 there, None now, c: None there, 3 now"
     assert differing(1, 2) == "1 there, 2 now"
     assert differing("a" * 64, "b" * 64) == f"{'a' * 12} there, {'b' * 12} now"
+
+
+def test_only_hashes_are_cut_and_no_other_text():
+    assert differing("smoke", "smoke-epochs=2-lr=0.5") == "smoke there, smoke-epochs=2-lr=0.5 now"
+    assert differing("a" * 64, f"ignores patients {'b' * 64}").endswith(f" there, ignores patients {'b' * 12} now")
 
 
 def test_a_part_of_a_run_that_cannot_be_read_is_named(run):

@@ -66,7 +66,11 @@ def test_a_screen_without_a_stream_swallows_all():
     ("error", "status", "sentence"),
     [
         (InputError("give another"), 2, "x: give another\n"),
-        (OSError(13, "Permission denied", "/some/file"), 2, "x: /some/file: Permission denied; see to it, or"),
+        (
+            OSError(13, "Permission denied", "/some/file"),
+            2,
+            "x: /some/file: Permission denied; see to it, or name another",
+        ),
         (KeyboardInterrupt(), 130, "x: stopped; what is finished is kept, the same command goes on from there\n"),
     ],
 )

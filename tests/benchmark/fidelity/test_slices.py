@@ -64,3 +64,14 @@ def test_no_file_another_file_and_a_missing_array_are_refused(arrays, tmp_path):
     for name in ("none.npz", "text.npz", "less.npz"):
         with pytest.raises(InputError, match="cannot read slices"):
             read(tmp_path / name)
+
+
+def test_an_array_that_is_missing_is_named_plainly(arrays, tmp_path):
+    np.savez(tmp_path / "less.npz", nodule_id=arrays["nodule_id"], hu=arrays["hu"])
+    with pytest.raises(
+        InputError, match=r"less\.npz \(it lacks the array covered\): give an \.npz file with nodule_id"
+    ):
+        read(tmp_path / "less.npz")
+    np.save(tmp_path / "array.npy", arrays["hu"])
+    with pytest.raises(InputError, match=r"array\.npy \(it is an \.npy of one array\): give an \.npz file"):
+        read(tmp_path / "array.npy")

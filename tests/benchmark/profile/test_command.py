@@ -162,6 +162,17 @@ def test_bad_input_is_one_sentence_and_status_2(capsys, tmp_path, arguments, sen
     assert sentence in err and err.startswith("benchmark.profile: ") and err.count("\n") == 1
 
 
+def test_a_file_of_figures_that_cannot_be_written_is_refused_before_any_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.commands.profile.nodules_of", lambda *_: pytest.fail("it worked"))
+    (tmp_path / "file").write_text("")
+    for place, sentence in (
+        (tmp_path, f"--write {tmp_path} is a folder: give the name of a file, such as {tmp_path / 'performance.json'}"),
+        (tmp_path / "file" / "x.json", "give another folder with --write"),
+    ):
+        status, out, err = call(capsys, "--write", str(place))
+        assert status == 2 and out == "" and err.count("\n") == 1 and sentence in err
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_every_row_is_measured_and_both_peaks(tmp_path, capsys):

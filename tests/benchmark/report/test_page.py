@@ -375,6 +375,17 @@ def test_a_folder_that_is_no_run_is_bad_input(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2 and "is damaged" in capsys.readouterr().err
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_any_work(copied, capsys, monkeypatch):
+    monkeypatch.setattr("benchmark.commands.report.write", lambda *_: pytest.fail("it worked"))
+    for place, sentence in (
+        (copied, f"--out {copied} is a folder: give the name of a file, such as {copied / 'report.html'}"),
+        (copied / "run.json" / "x.html", "give another folder with --out"),
+    ):
+        assert main([str(copied), "--out", str(place)]) == 2
+        err = capsys.readouterr().err
+        assert sentence in err and err.count("\n") == 1
+
+
 def test_a_page_of_a_run_is_small(html):
     assert len(html.encode()) < 1_000_000
 
