@@ -57,6 +57,7 @@ def read(root: Path) -> tuple[tuple[str, ...], list[Row]]:
     rows: list[Row] = []
     line_of: dict[str, int] = {}
     spelling: dict[str, tuple[str, int]] = {}
+    owner: dict[Path, tuple[str, int]] = {}
     for line in table:
         row = _row(root, line, attributes)
         name, patient = row.nodule.id, row.nodule.patient_id
@@ -69,6 +70,12 @@ def read(root: Path) -> tuple[tuple[str, ...], list[Row]]:
             line.refuse(
                 f"the patient {show(patient)} is spelled {show(known)} in line {where}: spell the same patient the "
                 "same way, or it may be trained and tested on, and give different patients clearly different names"
+            )
+        whose, where = owner.setdefault(row.file, (patient, row.line))
+        if whose != patient:
+            line.refuse(
+                f"the file {line.cells['file']} is of the patient {whose!r} in line {where}: correct one of the two "
+                "lines, or a patient who is trained on may be tested on"
             )
         rows.append(row)
     if not rows:

@@ -94,6 +94,13 @@ def test_a_table_without_names_of_columns(tmp_path):
     assert told in refused(tmp_path)
 
 
+def test_one_file_of_two_patients_is_refused_and_of_one_patient_it_is_not(folder):
+    rows = [{"patient_id": who, "file": "a.npy"} for who in "ppq"]
+    assert len(table.read(folder(*rows[:2]))[1]) == 2
+    told = "line 4: the file a.npy is of the patient 'p' in line 2: correct one of the two lines, or a patient who is"
+    assert told in refused(folder(*rows))
+
+
 @pytest.mark.parametrize(("before", "line"), [("", 1), ("\n \n", 3)])
 def test_a_table_separated_by_tabs(folder, before, line):
     root = folder({"a, comma; or two": "1"}, delimiter="\t")

@@ -73,7 +73,7 @@ def test_the_axes_of_a_finished_crop_stay_in_any_order_of_memory(folder, crop):
 
 
 def test_a_scan_is_resampled_around_its_centre(folder, scan):
-    row = {"file": "b.npy", "diameter_mm": 8, "spacing_mm": "2.5|0.7|0.6"}
+    row = {"patient_id": "p", "file": "b.npy", "diameter_mm": 8, "spacing_mm": "2.5|0.7|0.6"}
     root = folder({**row, "centre": "11.5|24|33"}, row)
     np.save(root / "b.npy", scan)
     first, second = made(root)
@@ -299,7 +299,8 @@ def test_a_nifti_in_other_units_than_millimetres(folder, scan):
 @pytest.mark.parametrize("given", ["2.52|0.7|0.6", "2.48|0.7|0.6", "2.5|0.705|0.605"])
 def test_a_spacing_that_is_the_niftis_own_to_a_hundredth_changes_nothing(folder, scan, given):
     for file in ("b.nii", "ct"):
-        root = folder({"file": file, "diameter_mm": 8, "spacing_mm": given}, {"file": file, "diameter_mm": 8})
+        row = {"patient_id": "p", "file": file, "diameter_mm": 8}
+        root = folder({**row, "spacing_mm": given}, row)
         if file == "ct":
             write(sphere((2.5, 0.7, 0.6), 6.0), root / "ct")
         else:
