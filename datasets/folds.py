@@ -66,8 +66,14 @@ def assign(
 def can_be_cut(
     labels_three: Int[np.ndarray, " nodules"], patient_ids: Sequence[str], n_folds: int, classes: Collection[int]
 ) -> bool:
-    """Say whether so many folds of whole patients can each hold all of the classes, as `assign` cuts them."""
-    return _first_that_works(labels_three, np.asarray(patient_ids), n_folds, 0, classes) is not None
+    """Say whether so many folds of whole patients can each hold all of the classes, as `assign` cuts them.
+
+    They can just where there are so many groups of patients that do, each of which is the core of a fold.
+    """
+    patients = np.asarray(patient_ids)
+    if n_folds > _MOST_TOLD or not classes:
+        return _first_that_works(labels_three, patients, n_folds, 0, classes) is not None
+    return whole_groups(_held(labels_three, patients, classes), frozenset(classes), n_folds) is not None
 
 
 def _first_that_works(
@@ -82,10 +88,18 @@ def _first_that_works(
             return fold_of
     if n_folds > _MOST_TOLD:
         return None
+    groups = whole_groups(_held(labels_three, patients, classes), frozenset(classes), n_folds)
+    return _deal_groups(patients, groups, seed)
+
+
+def _held(
+    labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, classes: Collection[int]
+) -> dict[str, frozenset[int]]:
+    """Return which of the classes each patient has."""
     held: dict[str, frozenset[int]] = dict.fromkeys(np.unique(patients).tolist(), frozenset())
     for patient, label in zip(patients.tolist(), labels_three.tolist(), strict=True):
         held[patient] |= {label} & set(classes)
-    return _deal_groups(patients, whole_groups(held, frozenset(classes), n_folds), seed)
+    return held
 
 
 def whole_groups(

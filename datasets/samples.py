@@ -35,7 +35,9 @@ def refusal(count: int | None, rule: str, keys: Sequence[str] | None, n_folds: i
         if count is not None:
             refuse_sample(collection, nodules, count)
         for some in [nodules] if count is None else [nodules, choose(collection, count)]:
-            folds.assign(_classes(some, rule), [one.patient_id for one in some], n_folds, label_sets=label_sets)
+            if not _allows(some, rule, _used(some, rule, words), n_folds):
+                patients = [one.patient_id for one in some]
+                folds.assign(_classes(some, rule), patients, n_folds, label_sets=label_sets)  # which says why not
 
     def refuse_sample(collection: Collection, nodules: Sequence[NoduleInfo], count: int) -> None:
         used = _used(nodules, rule, words)

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from benchmark.contracts import InputError
 from datasets import cohort, folds, store
-from datasets.folds import assign, assign_cohort, assign_ignoring_patients, fold_data, split, whole_groups
-from datasets.protocols import classify
+from datasets.folds import (
+    assign,
+    assign_cohort,
+    assign_ignoring_patients,
+    can_be_cut,
+    fold_data,
+    split,
+    whole_groups,
+)
+from datasets.protocols import LABEL_SETS, classify
 
 
 @pytest.fixture(scope="module")
@@ -416,3 +424,19 @@ def test_folds_that_ignore_patients_are_balanced_over_classes_and_dealt_by_the_s
 def test_patients_of_one_nodule_each_cannot_be_ignored(file):
     with pytest.raises(InputError, match=r"^--habits: every patient of .* has one nodule here, .*: give --test-curve"):
         assign_ignoring_patients(store.open_once(file), ["three"], "published", 5)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), min_size=1, max_size=30),
+    st.integers(2, 5),
+    st.sampled_from([("three",), ("two",), ("three", "two")]),
+)
+def test_whether_folds_can_be_cut_is_said_without_cutting_them_and_is_true(pairs, n_folds, label_sets):
+    classes, patients = np.array([label for _, label in pairs]), [f"p{patient}" for patient, _ in pairs]
+    used = set(classes.tolist()) & {LABEL_SETS["three"].index(word) for name in label_sets for word in LABEL_SETS[name]}
+    try:
+        assign(classes, patients, n_folds, label_sets=label_sets)
+        cut = True
+    except InputError:
+        cut = False
+    assert can_be_cut(classes, patients, n_folds, used) == cut or not used
