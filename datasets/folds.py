@@ -71,7 +71,9 @@ def can_be_cut(
     They can just where there are so many groups of patients that do, each of which is the core of a fold.
     """
     patients = np.asarray(patient_ids)
-    if n_folds > _MOST_TOLD or not classes:
+    if not classes:
+        return len(np.unique(patients)) >= n_folds
+    if n_folds > _MOST_TOLD:
         return _first_that_works(labels_three, patients, n_folds, 0, classes) is not None
     return whole_groups(_held(labels_three, patients, classes), frozenset(classes), n_folds) is not None
 

@@ -35,7 +35,8 @@ def refusal(count: int | None, rule: str, keys: Sequence[str] | None, n_folds: i
         if count is not None:
             refuse_sample(collection, nodules, count)
         for some in [nodules] if count is None else [nodules, choose(collection, count)]:
-            if not _allows(some, rule, _used(some, rule, words), n_folds):
+            used = _used(some, rule, words)
+            if used and not _allows(some, rule, used, n_folds):  # of no class that is asked for, folds tell nothing
                 patients = [one.patient_id for one in some]
                 folds.assign(_classes(some, rule), patients, n_folds, label_sets=label_sets)  # which says why not
 

@@ -150,3 +150,7 @@ def test_a_sample_is_of_the_same_patients_whatever_the_source(nodules, tmp_path,
     # A download of half the patients has those of them that a larger sample of all has.
     half = of(download(lambda nodule: int(nodule.scan.patient_id[-1]) % 2 == 0))
     assert set(half) < set(of(Phantom(), 90)) and 30 <= len(half) < 40
+
+
+def test_a_collection_without_any_class_that_is_asked_for_is_left_to_whoever_says_so(toy):
+    assert refused(toy(("a", "unsure")), None, ["C"]) == ""
