@@ -66,16 +66,14 @@ def assign(
 def can_be_cut(
     labels_three: Int[np.ndarray, " nodules"], patient_ids: Sequence[str], n_folds: int, classes: Collection[int]
 ) -> bool:
-    """Say whether so many folds of whole patients can each hold all of the classes, as `assign` cuts them.
-
-    They can just where there are so many groups of patients that do, each of which is the core of a fold.
-    """
+    """Say whether so many folds of whole patients can each hold all of the classes, as `assign` cuts them."""
     patients = np.asarray(patient_ids)
     if not classes:
         return len(np.unique(patients)) >= n_folds
     if n_folds > _MOST_TOLD:
         return _first_that_works(labels_three, patients, n_folds, 0, classes) is not None
-    return whole_groups(_held(labels_three, patients, classes), frozenset(classes), n_folds) is not None
+    held = _held(labels_three, patients, classes)  # as many groups of patients that do are as many cores of folds
+    return whole_groups(held, frozenset(classes), n_folds) is not None
 
 
 def _first_that_works(
@@ -90,15 +88,15 @@ def _first_that_works(
             return fold_of
     if n_folds > _MOST_TOLD:
         return None
-    groups = whole_groups(_held(labels_three, patients, classes), frozenset(classes), n_folds)
-    return _deal_groups(patients, groups, seed)
+    held = _held(labels_three, patients, classes)
+    return _deal_groups(patients, whole_groups(held, frozenset(classes), n_folds), seed)
 
 
 def _held(
-    labels_three: Int[np.ndarray, " nodules"], patients: np.ndarray, classes: Collection[int]
+    labels_three: Int[np.ndarray, " n"], patients: np.ndarray, classes: Collection[int]
 ) -> dict[str, frozenset[int]]:
     """Return which of the classes each patient has."""
-    held: dict[str, frozenset[int]] = dict.fromkeys(np.unique(patients).tolist(), frozenset())
+    held = dict.fromkeys(np.unique(patients).tolist(), frozenset[int]())
     for patient, label in zip(patients.tolist(), labels_three.tolist(), strict=True):
         held[patient] |= {label} & set(classes)
     return held
