@@ -71,14 +71,18 @@ def path(text: str) -> Path:
     Raises:
         argparse.ArgumentTypeError: It is empty: a variable of the shell was not set, most likely.
     """
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: give a path, or . for the folder that you are in")
-    return expanded(text)
+    return expanded(_given(text))
 
 
 def key_or_path(text: str) -> str:
     """Convert a key, or a path that may begin with `~`, for argparse."""
-    return str(expanded(text)) if text.startswith("~") else text
+    return str(expanded(text)) if _given(text).startswith("~") else text
+
+
+def _given(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: give a path, or . for the folder that you are in")
+    return text
 
 
 def parse(command: Sequence[str]) -> argparse.Namespace:

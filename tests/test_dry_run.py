@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import run_all
@@ -16,6 +17,14 @@ def folder(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("made")
     (made / "file").write_text("")
     (made / "bad.toml").write_text("jobs = 0\n")
+    (made / "good.toml").write_text('jobs = 1\nmemory = "2GB"\ntime = "1"\n')
+    for name, classes in (("mine", ("benign",)), ("sure", ("benign", "malignant"))):
+        lines = ["nodule_id,patient_id,file,label"]
+        for number in range(8):
+            lines.append(f"n{number},p{number},{number}.npy,{classes[number % len(classes)]}")
+            (made / name).mkdir(exist_ok=True)
+            np.save(made / name / f"{number}.npy", np.full((32, 32, 32), -700, np.int16))
+        (made / name / "nodules.csv").write_text("\n".join(lines))
     (made / "junk.pt").write_text("junk")
     (made / "stops.py").write_text("raise ValueError('no')")
     out = ["--out", str(made / "run"), "--work", str(made / "work")]
@@ -36,6 +45,10 @@ REFUSED = {
     "another run's folder, by its folds": (["--out", "run", "--folds", "3"], "holds a run with other folds (2 there"),
     "weights that cannot be read": (["--methods", "clip", "--text-tower", "junk.pt"], "cannot read CLIP weights from"),
     "a file for Slurm that lacks a key": (["--slurm", "bad.toml"], "bad.toml, line 1, key memory: is missing"),
+    "a machine without Slurm": (["--slurm", "good.toml"], "there is no sbatch on this machine's PATH"),
+    "a collection without a class": (["--collection", "mine", "--datasets", "C"], "has no malignant nodule"),
+    "a collection without unsure nodules": (["--collection", "sure", "--datasets", "A"], "so only C can be made"),
+    "an empty path": (["--collection", ""], "it is empty: give a path, or . for the folder that you are in"),
     "a file for Slurm that is not there": (["--slurm", "none.toml"], "none.toml: cannot be read"),
     "a plugin that breaks": (["--plugin", "stops.py"], "stops.py does not load: ValueError: no (line 1)"),
     "an address without a port": (["--scheduler", "tcp://host"], "'tcp://host' is no address of a dask scheduler"),

@@ -1,7 +1,7 @@
 """The cohort that a command line of run_all.py names: foreseen, prepared with its progress on the screen, and cut."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -31,7 +31,7 @@ def prepare(args: argparse.Namespace, preset: Preset, workers: int, err: Console
     Raises:
         InputError: It cannot be made, or a sample makes no sense.
     """
-    refuse = samples.refusal(args.nodules, args.label_rule, args.datasets, preset.folds)
+    refuse = _refusal(args, preset)
     work, tell = places.work_folder(args.work) / "cohorts", partial(screen.say, err)
     halves = (place.glob(files.PASSING) for place in (work.parent, work, *work.glob("*/")))
     files.sweep(chain.from_iterable(halves))  # what processes that were killed left, of gigabytes perhaps
@@ -55,16 +55,22 @@ def foresee(args: argparse.Namespace, preset: Preset) -> tuple[Path | None, str]
     if args.collection is None and args.source == "dicom":
         survey.root_of(args.dicom_root)
         return None, ""
-    refuse_sample = samples.refusal(args.nodules, args.label_rule, args.datasets, preset.folds)
-
-    def refuse(collection: Collection) -> None:
-        if args.collection is not None:  # in what it has prepared, a run sees the same
-            samples.refuse_absent(collection, args.label_rule, args.datasets)
-        refuse_sample(collection)
-
+    refuse = _refusal(args, preset)
     work = places.work_folder(args.work) / "cohorts"
     collection = datasets.open_any(args.collection, args.source, work, **commandline.source_options(args))
     return cohort.foresee(collection, work, preset.nodules, refuse)
+
+
+def _refusal(args: argparse.Namespace, preset: Preset) -> Callable[[Collection], None]:
+    """Return what refuses a collection of which nothing can be made that was asked for."""
+    refuse_sample = samples.refusal(args.nodules, args.label_rule, args.datasets, preset.folds)
+
+    def refuse(collection: Collection) -> None:
+        if args.collection is not None:  # of LIDC a download may have part, to which more comes
+            samples.refuse_absent(collection, args.label_rule, args.datasets)
+        refuse_sample(collection)
+
+    return refuse
 
 
 def cut(

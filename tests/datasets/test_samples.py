@@ -154,3 +154,8 @@ def test_a_sample_is_of_the_same_patients_whatever_the_source(nodules, tmp_path,
 
 def test_a_collection_without_any_class_that_is_asked_for_is_left_to_whoever_says_so(toy):
     assert refused(toy(("a", "unsure")), None, ["C"]) == ""
+
+
+def test_a_small_collection_of_which_a_preset_wants_more_than_there_is_is_no_sample(twelve, tmp_path):
+    taken = store.load(cohort.prepare(twelve, tmp_path, 200))
+    assert (taken.provenance.sample, taken.provenance.drawn_from, len(taken)) == (None, 0, 12)

@@ -44,10 +44,12 @@ def training(run: Path) -> Callable[[], object]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda one: one.name)
 def test_a_signal_ends_training_and_the_same_command_goes_on(grid: Grid, tmp_path, number):
     run = tmp_path / "run"
+    (grid.work / "timings.json").unlink(missing_ok=True)
     command = grid.start(run, 0, *LONG)
     until(training(run))
     stop(grid, command, number)
     assert left_behind(run) == [] and len(grid.fits(run)) == 8  # the references
+    assert '"majority"' in (grid.work / "timings.json").read_text()  # what is finished has told what it took
 
 
 def test_a_signal_ends_worker_processes_too(grid: Grid, tmp_path):

@@ -158,6 +158,8 @@ def test_keys_can_be_read_by_this_user_alone(tmp_path):
         ),
         ('jobs = 1\ntime = "1"', r"slurm.toml, line \d, key memory: is missing"),
         (WANTED.replace("jobs = 1", "jobs = 0"), r"line 1, key jobs: must be a whole number of 1 or more, not 0"),
+        (WANTED.replace("00:10:00", "tomorrow"), r"line 3, key time: must be a time such as '08:00:00'"),
+        (WANTED.replace("00:10:00", "1-12:0x"), r"line 3, key time: must be a time"),
         (WANTED.replace("2GB", "much"), r"line 2, key memory: must be a size such as '16GB', not 'much'"),
         (WANTED + 'account = "a\\nb"', r"line 4, key account: must be a text of one line"),
         (WANTED + 'account = " "', r"line 4, key account: must be a text of one line"),
@@ -225,6 +227,13 @@ def test_what_a_file_leaves_out_is_this_python_the_files_folder_and_a_days_patie
     assert wanted.options["python"] == shlex.quote(sys.executable)
     assert wanted.options["job_extra_directives"] == [] and wanted.options["job_script_prologue"] == EXPORTS
     assert {wanted.options[name] for name in ("queue", "account", "interface", "log_directory")} == {None}
+
+
+@pytest.mark.parametrize("time", ["90", "90:30", "08:00:00", "2-12", "2-12:30", "2-12:30:00", "UNLIMITED"])
+def test_a_time_may_have_every_form_that_sbatch_takes(tmp_path, time):
+    file = tmp_path / "slurm.toml"
+    file.write_text(WANTED.replace("00:10:00", time))
+    assert slurm.read(file).options["walltime"] == time
 
 
 def test_a_machine_without_slurm_is_said_so(tmp_path, monkeypatch):

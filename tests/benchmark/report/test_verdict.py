@@ -63,6 +63,14 @@ def test_an_interval_without_zero_is_no_verdict_where_holm_finds_none():
     assert in_short("CE", "LIDC-B", compared) == "None of the 3 other rows can be told apart from CE on LIDC-B."
 
 
+def test_where_every_fold_has_the_same_difference_no_number_of_a_test_is_given():
+    ((one,), _) = compare(table(line("ce", [5, 6, 7, 8, 9]), line("nsb", [4, 5, 6, 7, 8])), RESTRICTED)
+    assert np.isnan([one.p, one.needed, *one.interval]).all() and not one.differs
+    assert sentence(one, "CE", "LIDC-B") == (
+        "NSB differs by the same -10.0 points from CE in every fold of LIDC-B, which says nothing of other folds."
+    )
+
+
 def test_numbers_are_those_of_the_tables_comparison():
     made = table(BASE, line("nsb", [2, 4, 4, 5, 6]), line("udm", [1, 2, 5, 4, 4]))
     ours = [[f"{one.mean:+.1f}", f"{one.needed:.1f}", f"{one.p:.3f}"] for one in compare(made, RESTRICTED)[0]]
