@@ -30,6 +30,7 @@ _TAKES = (
     "their patients, so there are differences that no number of folds or seeds on it will show. Five folds know their "
     "own spread badly: read orders of magnitude."
 )
+_ALIKE = 1e-9  # what rounding leaves of equal differences is less
 
 
 def chapter(run: Gathered) -> Chapter:
@@ -93,7 +94,7 @@ def _plan(table: Table, section: Section) -> Iterator[Points]:
     spread = Spread.of(
         np.array([score.folds - base.folds for score in others]), fold_ratio(table, section), seed_std, seeds
     )
-    if not spread.fold_std:
+    if spread.fold_std < _ALIKE:
         return  # rows that differ by the same in every fold, as untrained ones do: they tell of no other folds
     yield Points(tuple(needs(spread, table.folds, seeds, len(others))))
 

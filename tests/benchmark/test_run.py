@@ -32,6 +32,8 @@ def test_every_fit_with_a_record_is_listed_and_nothing_else(run):
     for spec in specs:
         run.write(one(spec))
     (run.folder / "fits" / "three" / "ce" / "notes.json").write_text("{}")
+    for astray in ("fold0-seed0.json", "three/fold0-seed0.json"):
+        (run.folder / "fits" / astray).write_text("{}")
     (run.folder / "fits" / "three" / "ce" / ".fold0-seed1.json.tmp").write_text("{}")
     assert sorted(run.specs(), key=str) == sorted(specs, key=str)
 

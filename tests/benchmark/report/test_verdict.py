@@ -5,6 +5,7 @@ from benchmark.against_base import Compared, compare, differences
 from benchmark.contracts import Row
 from benchmark.planning import Spread
 from benchmark.records import FitRecord, FitSpec
+from benchmark.report import pooled
 from benchmark.report.verdict import in_short, less_base, nodule_by_nodule, sentence
 from benchmark.scores import Section
 from benchmark.tables import Line, Table, block_of
@@ -143,3 +144,10 @@ def test_a_true_difference_of_the_smallest_significant_size_is_missed_about_half
     # Half an interval at a typical spread: t(0.025, 4) = 2.776 times sqrt(1/5 + 1/4) of the spread between folds.
     wanted = 2.776 * np.sqrt(0.45) * 0.02
     assert 0.4 < Spread(test_over_train=0.25, fold_std=0.02).power(wanted, 5, 1) < 0.6
+
+
+def test_what_two_points_take_is_not_said_of_rows_that_differ_by_the_same_in_every_fold():
+    def said(*hits: int) -> list:
+        return list(pooled._plan(table(line("ce", [5, 6, 7, 8, 9]), line("nsb", [*hits])), RESTRICTED))
+
+    assert said(4, 5, 6, 7, 8) == [] and len(said(4, 6, 6, 8, 8)) == 1
