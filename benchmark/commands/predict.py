@@ -46,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--input", type=path_of, required=True, metavar="PATH", help="a folder with nodules.csv, or an .npy or .npz")
     add("--out", type=path_of, metavar="FILE.csv", help="where to write (default: the screen)")
     add("--label-set", metavar="KEY", help="three or two (default: three, if the run has it)")
-    add("--text-tower", metavar="TOWER", help="where the run's text tower is, if that is not OpenAI's on the hub")
+    add(
+        "--text-tower",
+        metavar="TOWER",
+        help="where the run's text tower is, if that is not OpenAI's on the hub; only rows that read text read it",
+    )
     add("--plugin", type=path_of, action="append", default=[], metavar="FILE", help="a file that adds the row")
     add("--device", default="auto", help="cpu, cuda, cuda:N, mps or auto (default)")
 
@@ -137,7 +141,7 @@ def tower_of(run: Run, row: Row, given: str | None) -> TextTowerSpec:
     if not row.reads_text:
         return there
     spec = there
-    if there.name != "random" and given is not None:
+    if given is not None and not given == there.name == "random":
         _, preset = presets.resolve("paper", "cpu", presets.Changes(text_tower=given), describe)
         spec = preset.text_tower
     elif there.name not in ("random", "openai"):

@@ -275,6 +275,14 @@ def test_a_text_tower_must_be_the_runs_own(run, tmp_path):
         tower_of(named, reading, "openai")
 
 
+def test_a_run_of_random_text_takes_no_other_tower(run):
+    reading, blind = methods.ROWS["cocoop"], methods.ROWS["ce"]
+    assert run.identity.text_tower.name == "random" and tower_of(run, reading, "random") == PRESET.text_tower
+    with pytest.raises(InputError, match="'openai' is another text tower than the run's"):
+        tower_of(run, reading, "openai")
+    assert tower_of(run, blind, "openai") == PRESET.text_tower, "which is not read, as --help says"
+
+
 def test_crops_come_with_their_names_and_sizes_if_these_are_given(cohort, tmp_path):
     crops = read_crops(save(tmp_path / "a.npz", cohort, nodule_ids=np.array([7, 8, 9, 10]), diameter_mm=np.arange(4)))
     assert crops.ids == ("7", "8", "9", "10") and crops.diameter_mm.tolist() == [0, 1, 2, 3]
