@@ -85,10 +85,15 @@ def compare(table: Table, section: Section) -> tuple[list[Compared], list[Line]]
 
 def _tested(delta: Float[np.ndarray, " folds"], ratio: float, first: float) -> tuple[tuple[float, float], float, float]:
     """Return the interval of a mean difference, the least that is significant at `first`, and the p-value."""
-    if np.ptp(delta) < _ALIKE:
+    if all_alike(delta):
         return (math.nan, math.nan), math.nan, math.nan
     needed = smallest_detectable_difference(delta, ratio, first)
     return corrected_interval(delta, ratio, ALPHA), needed, corrected_t_test(delta, ratio)
+
+
+def all_alike(delta: Float[np.ndarray, " folds"]) -> bool:
+    """Return whether all folds have the same difference but for rounding, which says nothing of other folds."""
+    return bool(np.ptp(delta) < _ALIKE)
 
 
 def in_common(line: Line, base: Line, section: Section) -> Float[np.ndarray, " folds"]:

@@ -83,6 +83,10 @@ class Origin:
         return self.text_weights.title if self.text_weights else "not read"
 
     @property
+    def _is_phantom(self) -> bool:
+        return self.identity.source == "phantom"
+
+    @property
     def seeds(self) -> tuple[int, int]:
         """The fewest and the most trainings that a method has on a fold."""
         trained = [s for s, record in self.found.items() if record is not None and record.kind != "reference"]
@@ -90,16 +94,29 @@ class Origin:
         return min(counts, default=1), max(counts, default=1)
 
     def notes(self) -> list[str]:
-        """Say what the numbers are, for the head of every table."""
+        """Say what the numbers are, for the head of every table: what they are no evidence of comes first."""
+        return [*self.warnings(), *self.facts()]
+
+    def warnings(self) -> list[str]:
+        """Say what must not be missed: where the numbers are no evidence about CT, about CLIP, or about anything."""
+        said = [habits.BANNER] * self.identity.splits_patients
+        said += [self.cohort.note] * self._is_phantom
+        said += sample_notes(self.cohort.provenance, self.identity)
+        if self.reads_text and self.identity.text_tower.name == "random":
+            said.append(
+                "Text tower: random weights. Rows that read text show what their losses do, "
+                "not what CLIP knows of language."
+            )
+        return said
+
+    def facts(self) -> list[str]:
+        """Say what was run on what."""
         recipe, cohort = self.identity.recipe, self.cohort
-        notes = [cohort.note]
-        if self.identity.splits_patients:
-            notes.insert(0, habits.BANNER)
+        notes = [] if self._is_phantom else [cohort.note]
         came, drawn_from = cohort.provenance.preparation, cohort.provenance.drawn_from
         if came is not None and came.known != drawn_from:
             kind = "The whole collection" if len(cohort) == came.known else "A partial cohort"
             notes.append(f"{kind}: {len(cohort):,} of the {came.known:,} nodules of {cohort.collection}.")
-        notes += sample_notes(cohort.provenance, self.identity)
         channels = "-".join(map(str, self.identity.encoder.channels))
         epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
         notes.append(
@@ -111,17 +128,12 @@ class Origin:
         if changed := self.identity.settings:
             settings = ", ".join(f"{name} = {value}" for name, value in changed.items())
             notes.append(f"Changed by hand: {settings}.")
-        if self.reads_text and self.identity.text_tower.name == "random":
-            notes.append(
-                "Text tower: random weights. Rows that read text show what their losses do, "
-                "not what CLIP knows of language."
-            )
-        elif self.reads_text and self.text_weights:
+        if self.reads_text and self.identity.text_tower.name != "random" and self.text_weights:
             notes.append(f"Text tower: {self.text_weights.title}, frozen.")
         text, image = self.identity.text_tower.features, self.identity.encoder.width
         if self.reads_text and text != image:
             notes.append(
-                f"Its {text} text features meet the encoder's {image} through a random projection "
+                f"The text tower's {text} features meet the encoder's {image} through a random projection "
                 f"(seed {self.identity.text_tower.seed}) that nothing trains."
             )
         rule = f"label rule {self.identity.label_rule!r}: {self.rule_note}"

@@ -468,7 +468,7 @@ def test_a_tower_of_any_width_runs_in_a_small_preset_and_its_place_is_not_its_id
     assert str(tmp_path) not in json.dumps({key: run[key] for key in ("identity", "text_weights")})
     for name in ("table2.md", "table2.tex"):
         text = (out / name).read_text()
-        assert named in text and "24 text features meet the encoder's 64 through a random projection" in text, name
+        assert named in text and "24 features meet the encoder's 64 through a random projection" in text, name
     records = sorted((out / "fits").rglob("two/*/*.json"))
     said = [json.loads(record.read_text())["record"]["metadata"]["method"] for record in records]
     said = [tower["text_tower"] for tower in said if "text_tower" in tower]

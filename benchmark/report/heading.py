@@ -1,7 +1,5 @@
 """What ran on what, with a banner where the numbers are no evidence about CT, about CLIP, or about anything."""
 
-from benchmark.habits import BANNER
-from benchmark.origin import sample_notes
 from benchmark.report.gather import Gathered
 from benchmark.report.parts import Banner, Chapter, Part, Points, Prose
 
@@ -13,25 +11,9 @@ def mark(run: Gathered) -> str:
 
 
 def chapter(run: Gathered) -> Chapter:
-    """Say what every number of the page rests on."""
-    return Chapter("run", "What ran on what", (*banners(run), Points(tuple(run.origin.notes())), *_state(run)))
-
-
-def banners(run: Gathered) -> tuple[Banner, ...]:
-    """Say what must not be missed."""
-    said = [BANNER] * run.file.identity.splits_patients
-    said += sample_notes(run.cohort.provenance, run.file.identity)
-    if run.file.identity.source == "phantom":
-        said.append(
-            "Phantom, not CT: the voxels are rendered from the radiologists' outlines and ratings. A rank of "
-            "methods here is no evidence of their rank on CT."
-        )
-    if run.origin.reads_text and run.origin.tower == "random weights":
-        said.append(
-            "Random text tower: rows that read text show what their losses do, and nothing of what CLIP knows "
-            "of language."
-        )
-    return tuple(map(Banner, said))
+    """Say what every number of the page rests on, and what must not be missed in banners."""
+    banners, facts = map(Banner, run.origin.warnings()), Points(tuple(run.origin.facts()))
+    return Chapter("run", "What ran on what", (*banners, facts, *_state(run)))
 
 
 def _state(run: Gathered) -> tuple[Part, ...]:

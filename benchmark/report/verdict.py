@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from benchmark.against_base import ALPHA, Compared, compare, in_common, p_value, points
+from benchmark.against_base import ALPHA, Compared, all_alike, compare, in_common, p_value, points
 from benchmark.footnotes import same_models
 from benchmark.report import habits, heading, limits, pooled
 from benchmark.report.gather import Gathered
@@ -100,8 +100,11 @@ def in_short(base: str, where: str, compared: Sequence[Compared], by_nodule: Map
     said = [_counted(base, where, of_crops, bool(given))] if of_crops else []
     for one in given:
         how = f"is {_how(one)} than {base}" if one.differs else f"cannot be told apart from {base}"
+        if math.isnan(one.p):
+            how = _in_every_fold(one, base)
         at = "" if of_crops else f" on {where}"
-        said.append(f"{one.line.title}, {GIVEN}, {how}{at} ({_p_values(one, by_nodule)})")
+        p_values = f" ({said_p})" if (said_p := _p_values(one, by_nodule)) else ""
+        said.append(f"{one.line.title}, {GIVEN}, {how}{at}{p_values}")
     return f"{'; '.join(said)}."
 
 
@@ -138,16 +141,20 @@ def sentence(one: Compared, base: str, where: str, by_nodule: Mapping[str, float
     The words "better" and "worse" are kept for what is significant on the folds.
     """
     if math.isnan(one.p):
-        same = f"{points(one.mean)} points from {base} in every fold of {where}"
-        return f"{_named(one.line)} differs by the same {same}, which says nothing of other folds."
+        return f"{_named(one.line)} {_in_every_fold(one, base)} of {where}, which says nothing of other folds."
     low, high = one.interval
     numbers = (
-        f"{points(one.mean)} points, 95 % interval {points(low)} to {points(high)}, smallest observed difference that "
-        f"would be significant {one.needed:.1f}, {_p_values(one, by_nodule)} (Holm)"
+        f"{points(one.mean)} points (95 % interval {points(low)} to {points(high)}, unadjusted), Holm's "
+        f"{_p_values(one, by_nodule)}; {one.needed:.1f} points are the least that would be significant"
     )
     if one.differs:
         return f"{_named(one.line)} is {_how(one)} than {base} on {where}: {numbers}."
     return f"{_named(one.line)} and {base} cannot be told apart on {where}: {numbers}."
+
+
+def _in_every_fold(one: Compared, base: str) -> str:
+    mean = points(one.mean)
+    return f"equals {base} in every fold" if mean == "+0.0" else f"is {mean} points from {base} in every fold"
 
 
 def _how(one: Compared) -> str:
@@ -159,8 +166,10 @@ def _named(line: Line) -> str:
 
 
 def _p_values(one: Compared, by_nodule: Mapping[str, float]) -> str:
-    beside = "" if math.isnan(_p(one, by_nodule)) else f", {p_value(_p(one, by_nodule))} nodule by nodule"
-    return f"p {_equals(one.p)} on the folds{beside}"
+    """Return those that there are."""
+    found = ((one.p, "on the folds"), (_p(one, by_nodule), "nodule by nodule"))
+    said = ", ".join(f"{p_value(p)} {where}" for p, where in found if not math.isnan(p))
+    return f"p {'' if said.startswith('<') else '= '}{said}" if said else ""
 
 
 def _means(table: Table, section: Section) -> Iterator[str]:
@@ -187,8 +196,11 @@ def less_base(line: Line, base: Line, table: Table, section: Section) -> str:
     delta = in_common(line, base, section)
     if len(delta) < max(2, table.folds):
         return ""
+    mean = points(float(delta.mean()))
+    if all_alike(delta):
+        return f"{line.title} {mean} in every fold"
     low, high = corrected_interval(delta, fold_ratio(table, section), ALPHA)
-    return f"{line.title} {points(float(delta.mean()))} ({points(low)} to {points(high)})"
+    return f"{line.title} {mean} ({points(low)} to {points(high)})"
 
 
 def _mean(line: Line, section: Section, folds: int) -> float:

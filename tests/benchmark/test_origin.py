@@ -87,7 +87,9 @@ def test_another_tower_is_named_by_where_it_came_from_and_by_its_hash():
 
 
 def test_a_projection_between_texts_and_images_is_said_where_a_row_reads_text():
-    sentence = "Its 64 text features meet the encoder's 512 through a random projection (seed 3) that nothing trains."
+    sentence = (
+        "The text tower's 64 features meet the encoder's 512 through a random projection (seed 3) that nothing trains."
+    )
     tower = TextTowerSpec("random", width=64, seed=3)
     for identity in (
         replace(IDENTITY, text_tower=tower),

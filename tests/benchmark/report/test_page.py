@@ -157,12 +157,13 @@ def test_the_papers_number_and_the_audits_verdict_stand_beside_ours(parsed):
 def test_no_published_number_stands_beside_another_collection(tmp_path):
     write_run(tmp_path / "run", {"ce": 0.5, "poisson": 0.5}, tested=60, collection="MyCT", source="my-ct")
     text = of(tmp_path / "run").text
-    assert "paper 54.2" not in text and "fits test set" not in text and "Phantom, not CT" not in text
+    assert "paper 54.2" not in text and "fits test set" not in text and "Phantom: rendered" not in text
 
 
 def test_phantom_a_random_tower_and_a_sample_are_said_on_top(finished, parsed, copied):
     banners = " ".join(text for _, text in parsed.all("p", **{"class": "banner"}))
-    assert "Phantom, not CT" in banners and "Random text tower" not in banners
+    assert "Phantom: rendered" in banners and "Text tower: random" not in banners
+    assert "Phantom: rendered" not in str(parsed.all("li")), "once is enough"
     content = (copied / "run.json").read_bytes()
     assert b'"sample": null' in content and b'"name": "openai"' in content
     sample = content.replace(b'"sample": null', b'"sample": 200')

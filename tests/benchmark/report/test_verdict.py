@@ -1,3 +1,6 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,8 +47,8 @@ def test_a_sentence_has_the_numbers_of_the_corrected_test():
     (one,), _ = compare(table(BASE, line("nsb", [2, 4, 4, 5, 6])), RESTRICTED)
     assert (one.mean, *one.interval, one.p) == pytest.approx((12.0, 12 - 8.329, 12 + 8.329, 0.01613), abs=1e-3)
     assert sentence(one, "CE", "LIDC-B") == (
-        "NSB is better than CE on LIDC-B: +12.0 points, 95 % interval +3.7 to +20.3, smallest observed "
-        "difference that would be significant 8.3, p = 0.016 on the folds (Holm)."
+        "NSB is better than CE on LIDC-B: +12.0 points (95 % interval +3.7 to +20.3, unadjusted), Holm's p = 0.016 on "
+        "the folds; 8.3 points are the least that would be significant."
     )
 
 
@@ -68,8 +71,12 @@ def test_where_every_fold_has_the_same_difference_no_number_of_a_test_is_given()
     ((one,), _) = compare(table(line("ce", [5, 6, 7, 8, 9]), line("nsb", [4, 5, 6, 7, 8])), RESTRICTED)
     assert np.isnan([one.p, one.needed, *one.interval]).all() and not one.differs
     assert sentence(one, "CE", "LIDC-B") == (
-        "NSB differs by the same -10.0 points from CE in every fold of LIDC-B, which says nothing of other folds."
+        "NSB is -10.0 points from CE in every fold of LIDC-B, which says nothing of other folds."
     )
+    made = table(BASE, line("nsb", [1, 2, 3, 4, 5]))
+    ((one,), _) = compare(made, RESTRICTED)
+    assert sentence(one, "CE", "LIDC-B").startswith("NSB equals CE in every fold of LIDC-B, which says nothing")
+    assert less_base(made.lines[1], BASE, made, RESTRICTED) == "NSB +0.0 in every fold"
 
 
 def test_numbers_are_those_of_the_tables_comparison():
@@ -122,9 +129,18 @@ def test_a_row_that_is_given_a_diameter_is_counted_apart_in_the_same_sentence():
     )
 
 
+def test_a_row_that_is_given_a_diameter_and_has_no_p_value_is_given_none():
+    constant = replace(told(0.0, math.nan), interval=(math.nan, math.nan))
+    said = in_short("CE", "LIDC-A", [of(1.0, 0.2), constant])
+    assert said.endswith("given the readers' diameter of each test nodule, equals CE in every fold.")
+    assert in_short("CE", "C", [constant], {"ce_diameter": 0.0001}).endswith("on C (p <0.001 nodule by nodule).")
+
+
 def test_both_p_values_stand_in_the_sentence_and_rows_that_differ_by_nodule_are_named():
     row = told(2.4, 0.139)
-    assert "p = 0.139 on the folds, 0.009 nodule by nodule (Holm)." in sentence(row, "CE", "C", {"ce_diameter": 0.009})
+    assert "p = 0.139 on the folds, 0.009 nodule by nodule; 1.0 points" in sentence(
+        row, "CE", "C", {"ce_diameter": 0.009}
+    )
     (said,) = nodule_by_nodule("CE", [row, of(1.0, 0.01)], {"ce_diameter": 0.009, "ce": 0.05})
     assert said.endswith(
         "differ from CE: CE + log diameter (given the readers' diameter of each test nodule) (p = 0.009)."
