@@ -43,7 +43,7 @@ def deterministic() -> None:
 
 def seed_of(spec: FitSpec) -> int:
     """Return the seed of a fit's weights and batches: the same for every row, so that they can be compared."""
-    return int(np.random.SeedSequence([spec.seed, spec.fold]).generate_state(1)[0])
+    return int(np.random.SeedSequence([spec.seed, spec.fold]).generate_state(1).item())
 
 
 @dataclass(frozen=True)

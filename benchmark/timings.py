@@ -177,7 +177,7 @@ class Timings:
         content, _ = _read(self.file)  # as it is now: another command may have written since
         content.kept[self.key] = self.kept
         try:
-            write_atomically(self.file, sealed(msgspec.json.format(msgspec.json.encode(content), indent=1)))
+            write_atomically(self.file, sealed(msgspec.json.format(msgspec.json.encode(content))))
         except OSError as error:
             return [f"the times of these fits are not kept: {self.file} cannot be written ({error.strerror})"]
         return [self.fault] * bool(self.fault)

@@ -61,18 +61,19 @@ def _predictions(rng, patients, gap=0.0):
     return right(0.6 + gap), right(0.6), patient_of
 
 
-def test_the_sums_over_patients_are_the_definition_over_nodules():
+@pytest.mark.parametrize("seed", range(7, 11))  # as many extreme draws are even and odd
+def test_the_sums_over_patients_are_the_definition_over_nodules(seed):
     """The same draws, nodule by nodule, and every standard error from its residuals."""
     rng = np.random.default_rng(2)
     a, b, patient_of = _predictions(rng, 40)
     seeds = np.stack([a, rng.permutation(a)])
-    found = paired_bootstrap(seeds, b, patient_of, replicates=999, seed=7, comparisons=4)
+    found = paired_bootstrap(seeds, b, patient_of, replicates=999, seed=seed, comparisons=4)
     delta = seeds.mean(axis=0) - b
     gain, size = (np.array([x[patient_of == p].sum() for p in range(40)]) for x in (delta, np.ones(len(delta))))
     centre, distances = delta.mean(), []
     observed = abs(centre) / (np.sqrt(((gain - centre * size) ** 2).sum()) / len(delta))
     first = np.unique(patient_of, return_index=True)[1]
-    for weights in patient_weights(patient_of, 999, seed=7):
+    for weights in patient_weights(patient_of, 999, seed=seed):
         drawn = (weights * delta).sum() / weights.sum()
         error = np.sqrt((weights[first] * (gain - drawn * size) ** 2).sum()) / weights.sum()
         distances.append(abs(drawn - centre) / error)

@@ -182,9 +182,12 @@ def test_accepted_numbers_that_lack_an_identity_key_cannot_be_compared():
 
 
 def test_an_accepted_score_that_is_not_compared_is_named_with_its_reason():
-    golden = accepted(scores([*ONE, ("ce", "A-open", "f1"), ("ce", "A-open", "auc_ovr"), ("ce", "mean", "accuracy")]))
+    others = [("ce", "A-open", "f1"), ("ce", "A-open", "auc_ovr"), ("ce", "mean", "accuracy")]
+    not_asked_for = ("ce", "C-open", "f1")  # which is of no account, and ends nothing
+    golden = accepted(scores([*ONE, not_asked_for, *others]))
     undefined = scores([("ce", "A-open", "f1")], replace(SCORE, folds=np.full(5, np.nan)))
-    verdict = judge(golden, measured(scores(ONE) | undefined))
+    here = {key: section for key, section in SECTIONS.items() if key != "C-open"}
+    verdict = judge(golden, measured(scores(ONE) | undefined, sections=here))
     assert verdict.passes and verdict.left == {
         "undefined in every fold, here or there": ["ce A-open f1"],
         "this run has no such score": ["ce A-open auc_ovr"],

@@ -371,10 +371,21 @@ def test_records_of_other_fold_data_are_stale(experiment):
     assert set(unusable.values()) == {"made from other nodules or labels"}
 
 
-def test_code_that_changes_while_a_run_is_under_way_ends_it_in_words(experiment):
+def test_a_record_that_came_since_the_plan_is_taken_and_one_that_cannot_be_read_is_made_anew(experiment):
+    spec = experiment.specs[2]
+    (job,) = experiment._jobs([spec])
+    train(experiment, [spec])
+    experiment.run.write(replace(experiment.run.read(spec), status="failed", reason="nan"))
+    assert job.run() == "failed"
+    experiment.run.path(spec).write_bytes(b"?")
+    assert job.run() == "done" and experiment.run.read(spec).status == "done"
+
+
+@pytest.mark.parametrize("key", ["of other code", "0"])
+def test_code_that_changes_while_a_run_is_under_way_ends_it_in_words(experiment, key):
     (job,) = experiment._jobs(experiment.specs[2:3])
     with pytest.raises(InputError, match="the code of Linear was changed while the run was under way; what is"):
-        replace(job, key="of other code").run()
+        replace(job, key=key).run()
     assert experiment.read()[0][job.spec] is None
 
 

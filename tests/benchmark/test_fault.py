@@ -21,8 +21,10 @@ def ones(nodules: int) -> np.ndarray:
     return np.ones((1, nodules), dtype=int)
 
 
-def test_correlations_are_pearsons_in_each_group():
+@pytest.mark.parametrize("shift", [0.0, -20.0])
+def test_correlations_are_pearsons_in_each_group(shift):
     ratings, malignancy, flagged = invented()
+    ratings += shift
     found = correlations(ratings, malignancy, flagged, NAMES, ones(200))
     for column, one in enumerate(found):
         there, elsewhere = (np.corrcoef(ratings[rows, column], malignancy[rows])[0, 1] for rows in (flagged, ~flagged))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import nctdtr, stdtrit
 
-from benchmark.planning import Spread
+from benchmark.planning import Spread, _first
 from benchmark.statistics import corrected_t_test
 
 
@@ -54,6 +54,17 @@ def test_five_folds_and_one_seed_are_meant_where_none_are_given():
     assert spread.repeats_needed(0.04) == spread.repeats_needed(0.04, folds=5, seeds=1) == 9
     assert spread.seeds_needed(0.04) == spread.seeds_needed(0.04, folds=5) == 6
     assert spread.fewest_trainings(0.05) == spread.fewest_trainings(0.05, folds=5) == (3, 1)
+
+
+def test_two_points_are_meant_where_no_difference_is_given():
+    spread = Spread(0.25, fold_std=0.004, seed_std=0.008)
+    assert spread.repeats_needed() == spread.repeats_needed(0.02) > spread.repeats_needed(0.04)
+    assert spread.seeds_needed() == spread.seeds_needed(0.02) > spread.seeds_needed(0.04)
+    assert spread.fewest_trainings() == spread.fewest_trainings(0.02) != spread.fewest_trainings(0.04)
+
+
+def test_a_thousand_is_tried_and_no_more():
+    assert [_first(lambda number, least=least: number >= least) for least in (1, 1000, 1001)] == [1, 1000, None]
 
 
 def test_two_points_are_never_found_where_folds_differ_by_two():

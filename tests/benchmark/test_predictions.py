@@ -87,6 +87,14 @@ def test_a_fold_that_the_table_does_not_know_is_refused(table):
         pooled([record(FitSpec("three", "ce", 7, 0), [0], [[1, 0, 0]])], table)
     with pytest.raises(InputError, match="does not test"):
         pooled([record(FitSpec("four", "ce", 0, 0), [0], [[1, 0, 0]])], table)
+    ids = tuple(f"n{row}" for row in np.flatnonzero(FOLDS == 0))
+    with pytest.raises(InputError, match="does not test"):  # all of the fold, and one class as good as another
+        pooled([record(FitSpec("four", "ce", 0, 0), [1] * 3, [[0, 1, 0]] * 3, nodule_ids=ids)], table)
+
+
+def test_a_fold_without_a_nodule_of_the_label_set_is_not_missed(table):
+    apart = replace(table, fold=np.where(LABELS < 0, 3, FOLDS))
+    assert pooled([fit(fold, 0) for fold in range(3)], apart).missing == ()
 
 
 def test_records_that_contradict_each_other_are_refused(table):

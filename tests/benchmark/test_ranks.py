@@ -30,6 +30,20 @@ def test_demsars_example_gives_his_numbers():
     assert at_ten_percent.groups == ((3, 1, 2), (2, 0))  # "worse than" both with m, and cf in neither group alone
 
 
+def test_f_of_two_methods_by_hand():
+    """Three blocks rank 1 2, 1 2, 2 1: rank sums 4 and 5, chi2 = 1 / 3, F = 2 (1 / 3) / (3 - 1 / 3) = 1 / 4.
+
+    With 1 and 2 degrees of freedom it is the square of a t of 1 / 2, whose two tails are 1 - t / sqrt(2 + t^2) = 2 / 3.
+    """
+    assert friedman(np.array([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0]]), effective=3.0) == pytest.approx((1 / 3, 2 / 3))
+
+
+def test_two_blocks_have_a_critical_difference_and_one_has_none():
+    two = ranking(np.array([[3.0, 1.0, 2.0], [1.0, 2.0, 3.0]]), test_over_train=0.0)
+    assert two.critical_difference == critical_difference(3, blocks=2.0)
+    assert math.isnan(ranking(np.array([[3.0, 1.0, 2.0]]), test_over_train=0.0).critical_difference)
+
+
 @pytest.mark.parametrize(("methods", "q"), [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (10, 3.164)])
 def test_nemenyis_quantiles_are_those_of_demsars_table(methods, q):
     """His table 5(a) cuts the digits off: 2.343 is 2.3437."""

@@ -363,13 +363,15 @@ def test_a_device_that_disappears_fails_its_fit_with_the_reason(run, train, data
     assert train().reason == run.read(SPEC).reason == "AcceleratorError: CUDA error: unspecified launch failure"
 
 
-@pytest.mark.gpu
-def test_on_a_card_convolutions_have_their_channels_last(data):
-    for device, layout in (("cuda", torch.channels_last), ("cpu", torch.contiguous_format)):
-        method = Linear(task_of(data, PRESET))
-        method.convolution = nn.Conv2d(4, 8, 3)
-        weight = to_device(method, torch.device(device)).convolution.weight
-        assert weight.device.type == device and weight.is_contiguous(memory_format=layout)
+@pytest.mark.parametrize(
+    ("device", "layout"),
+    [("cpu", torch.contiguous_format), pytest.param("cuda", torch.channels_last, marks=pytest.mark.gpu)],
+)
+def test_on_a_card_alone_convolutions_have_their_channels_last(data, device, layout):
+    method = Linear(task_of(data, PRESET))
+    method.convolution = nn.Conv2d(4, 8, 3)
+    weight = to_device(method, torch.device(device)).convolution.weight
+    assert weight.device.type == device and weight.is_contiguous(memory_format=layout)
 
 
 class Dropping(Linear):

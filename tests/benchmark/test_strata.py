@@ -38,6 +38,8 @@ def groups_of(groups):
         ((3, 3, 3), SAME),
         ((4, 5, 5), SAME),
         ((2, 3), APART),
+        ((3, 3.5), APART),
+        ((2.5, 3), APART),
         ((3, 4, 4), APART),
         ((2, 4), FURTHER),
         ((1, 3), FURTHER),
@@ -82,9 +84,13 @@ def test_sizes_and_thicknesses_at_their_edges():
 
 @pytest.fixture
 def halves():
-    """Sixty nodules of thirty patients; the first nineteen are of site x, and decided rightly by one seed of two."""
+    return parted(19)
+
+
+def parted(few: int):
+    """Sixty nodules of thirty patients; the first few are of site x, and decided rightly by one seed of two."""
     labels = np.arange(60) % 3
-    x = np.arange(60) < 19
+    x = np.arange(60) < few
     right, wrong = np.eye(3)[labels], np.eye(3)[(labels + 1) % 3]
     table = make_table(
         60,
@@ -105,6 +111,13 @@ def test_a_group_by_hand(halves):
     assert np.isnan(x.accuracy.low) and np.isnan(x.accuracy.high)  # fewer than 20
     assert y.accuracy.low == y.accuracy.high == 0.5
     assert [each.group for each in found if each.stratum == "Diameter"] == [UNKNOWN]
+
+
+def test_twenty_nodules_are_enough_for_an_interval():
+    table, made = parted(20)
+    found = by_stratum(made, Section(A, "open"), table, sample_patients(made, table, 200))
+    (x,) = (each for each in found if (each.stratum, each.group) == ("scan site", "x"))
+    assert x.nodules == 20 and x.accuracy.low == x.accuracy.high == 1.0
 
 
 def test_only_tested_nodules_count(halves):

@@ -157,6 +157,14 @@ def test_what_no_seed_gives_is_built_from_groups_of_patients(monkeypatch):
     assert sorted(np.bincount(fold_of)) == [4, 4]  # what is left goes where there is least
 
 
+def test_twenty_folds_are_still_built_from_groups_and_no_more(monkeypatch):
+    monkeypatch.setattr(folds, "_deal", lambda labels, *_: np.zeros(len(labels), dtype=int))
+    found, patients = np.arange(63) % 3, [f"p{number}" for number in range(63)]
+    assert set(assign(found, patients, 20).tolist()) == set(range(20))
+    with pytest.raises(InputError, match=r"^21 folds cannot each hold .*: give --folds 20, or"):
+        assign(found, patients, 21)
+
+
 KINDS = [frozenset(kind) for kind in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))]
 
 

@@ -18,6 +18,11 @@ from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 from forks import Outcome, Refused, Trial, Verdict
 
+# Of `==` and `is` one may pass for the other, or not, by which small numbers and short words an interpreter shares.
+_BY_THE_INTERPRETER = frozenset(
+    f"core/ReplaceComparisonOperator_{change}" for change in ("Eq_Is", "Is_Eq", "NotEq_IsNot", "IsNot_NotEq")
+)
+
 
 @dataclass(frozen=True)
 class Room:
@@ -80,12 +85,12 @@ def read_rooms(table: Path, root: Path) -> list[Room]:
     Raises:
         Refused: A module or its tests do not exist.
     """
-    found = []
-    for module, patterns in tomllib.loads(table.read_text("utf-8"))["rooms"].items():
+    found, read = [], tomllib.loads(table.read_text("utf-8"))
+    for module, patterns in read["rooms"].items():
         if not (root / module).is_file():
             raise Refused(f"{table.name} names the module {module}, which does not exist")
         tests: list[str] = []
-        for pattern in patterns:
+        for pattern in (*patterns, *read["all"]):
             matches = sorted(str(path.relative_to(root)) for path in root.glob(pattern))
             if not matches:
                 raise Refused(f"{table.name} names the tests {pattern} of {module}, which do not exist")
@@ -102,7 +107,7 @@ def mutants_of(room: Room) -> Iterator[Mutant]:
     tree = get_ast(room.source)
     for name in sorted(plugins.operator_names()):
         operator = plugins.get_operator(name)
-        if operator.arguments():
+        if operator.arguments() or name in _BY_THE_INTERPRETER:
             continue
         positions = (place for node in ast_nodes(tree) for place in operator().mutation_positions(node))
         for occurrence, (start, end) in enumerate(positions):
