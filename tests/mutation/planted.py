@@ -129,8 +129,8 @@ PLANTED = (
     Planted(
         "no word of the phantom",
         "benchmark/origin.py",
-        "notes = [cohort.note]",
-        "notes = list[str]()",
+        "said += [self.cohort.note] * self._is_phantom",
+        "said += []",
         ("tests/benchmark/test_origin.py",),
     ),
     Planted(
