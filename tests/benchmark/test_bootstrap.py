@@ -134,6 +134,9 @@ def test_too_few_replicates_for_the_wanted_level_are_refused():
     a, b, patient_of = _predictions(np.random.default_rng(0), 30)
     with pytest.raises(ValueError, match=r"99 replicates reach no p-value of 0\.005: take 200"):
         paired_bootstrap(a, b, patient_of, replicates=99, comparisons=10)
+    with pytest.raises(ValueError, match=r"18 replicates reach no p-value of 0\.05: take 20"):
+        paired_bootstrap(a, b, patient_of, replicates=18)
+    assert paired_bootstrap(a, b, patient_of, replicates=19).smallest_detectable > 0
     with pytest.raises(ValueError, match="no nodule"):
         paired_bootstrap(a[:0], b[:0], [])
 
