@@ -114,6 +114,7 @@ def test_the_fewest_trainings_weigh_repeats_against_seeds():
         if spread.power(0.02, 5 * repeats, seeds, 0.05 / 19) >= 0.8
     ]
     assert found is not None and math.prod(found) == min(options)[0]
+    assert Spread(0.25, fold_std=0.01, seed_std=0.03).fewest_trainings(0.05, most_seeds=1) == (3, 1)
 
 
 def test_two_folds_may_find_a_large_difference_and_one_none():
