@@ -110,6 +110,7 @@ def test_nodules_without_readers_or_ratings_are_read(known, tmp_path):
         (lambda text: text.replace("4|5|3.25|4", "4|5|3.25|6"), "line 2, column malignancy_scores"),
         (lambda text: text.replace("4|5|3.25|4", "4|5|x|4"), "line 2, column malignancy_scores"),
         (lambda text: text.replace("4|5|3.25|4", "4|5|3.25"), "line 2 has 3 malignancy_scores of 4 readers"),
+        (lambda text: text.replace("1|4,", "1,"), "line 4 has 1 malignancy_scores of 2 readers"),
         (lambda text: text.replace("spiculation,", "spikes,"), "line 4, column untrusted"),
         (lambda text: text.replace("4.0625", "nan"), "line 2, column malignancy_mean"),
         (lambda text: text.replace(",0\nn1", ",-1\nn1"), "line 2, column fold"),
