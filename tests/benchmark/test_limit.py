@@ -165,6 +165,12 @@ def test_a_difference_is_paired():
     assert found.low < found.value < found.high
 
 
+def test_a_class_that_is_decided_and_never_true_has_no_f1():
+    found = scored(against_others(np.array([[1.0, 1, 5]]), in_three, 3), THREE, np.ones((1, 1), dtype=int))
+    assert np.isnan([found["f1_malignant"].value, found["recall_malignant"].value]).all()
+    assert found["f1_benign"].value == 0.0 and found["f1_unsure"].value == 0.0
+
+
 def test_what_no_read_defines_is_a_dash():
     few = np.array([[1, 2, NAN, NAN]])
     table = one_radiologist(few, in_three, THREE, {}, np.ones((3, 1), dtype=int))

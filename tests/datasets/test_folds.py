@@ -163,6 +163,7 @@ def test_twenty_folds_are_still_built_from_groups_and_no_more(monkeypatch):
     assert set(assign(found, patients, 20).tolist()) == set(range(20))
     with pytest.raises(InputError, match=r"^21 folds cannot each hold .*: give --folds 20, or"):
         assign(found, patients, 21)
+    assert [can_be_cut(found, patients, number, {0, 1, 2}) for number in (20, 21)] == [True, False]
 
 
 KINDS = [frozenset(kind) for kind in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))]

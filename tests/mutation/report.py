@@ -2,8 +2,9 @@
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import takewhile
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from mutants import Mutant, Room
 
 @dataclass(frozen=True)
 class Tally:
-    """How many mutants of a module met which end."""
+    """How many mutants of a module met which end; those that no run can notice, with a reason, are none of them."""
 
     killed: int
     survived: int
     timeout: int
+    explained: int
 
     @property
     def mutants(self) -> int:
@@ -60,31 +62,39 @@ class Explanations:
         gone = {(module, before) for module, before, _ in self.reasons if before not in sources.get(module, before)}
         return [f"stale explanation: {module}: {before}" for module, before in sorted(gone)]
 
+    def of(self, mutant: Mutant) -> str | None:
+        """Return why no run can notice a mutant; None where nobody has said so."""
+        before, after = mutant.change()
+        return self.reasons.get((mutant.room.module, _dense(before), _dense(after)))
+
     def word(self, mutant: Mutant) -> str:
         """Return what to say of a survivor besides its change."""
-        module = mutant.room.module
-        before, after = mutant.change()
-        if reason := self.reasons.get((module, _dense(before), _dense(after))):
+        if reason := self.of(mutant):
             return f"  explained: {reason}"
-        return "  unexplained" if module in self.rooms else ""
+        return "  unexplained" if mutant.room.module in self.rooms else ""
 
 
-def tally(results: Iterable[WorkResult]) -> Tally:
-    """Count results; what is no mutant counts nowhere."""
-    tested = [result for result in results if result.worker_outcome != WorkerOutcome.SKIPPED]
-    survived = sum(result.test_outcome == TestOutcome.SURVIVED for result in tested)
-    timeout = sum(result.output == Verdict.TIMEOUT.value for result in tested)
-    return Tally(len(tested) - survived - timeout, survived, timeout)
+def tally(mutants: Iterable[Mutant], results: dict[str, WorkResult], known: Explanations) -> Tally:
+    """Count mutants by their results; what is no mutant counts nowhere."""
+    ends: Counter[str] = Counter()
+    for mutant in mutants:
+        result = results[mutant.job_id]
+        if result.test_outcome == TestOutcome.SURVIVED:
+            ends["explained" if known.of(mutant) else "survived"] += 1
+        elif result.worker_outcome != WorkerOutcome.SKIPPED:
+            ends["timeout" if result.output == Verdict.TIMEOUT.value else "killed"] += 1
+    return Tally(*(ends[field.name] for field in fields(Tally)))
 
 
 def table(rows: dict[str, Tally]) -> list[str]:
     """Return the lines of the table, the last one the sum."""
-    sums = (sum(getattr(row, name) for row in rows.values()) for name in ("killed", "survived", "timeout"))
+    sums = (sum(getattr(row, field.name) for row in rows.values()) for field in fields(Tally))
     rows = rows | {"all": Tally(*sums)}
     width = max(map(len, rows))
-    lines = [f"{'module':<{width}}  mutants  killed  survived  timeout   share"]
+    lines = [f"{'module':<{width}}  mutants  killed  survived  timeout   share  explained"]
     lines += [
         f"{name:<{width}}  {row.mutants:7}  {row.killed:6}  {row.survived:8}  {row.timeout:7}  {row.share:6.1%}"
+        f"  {row.explained:9}"
         for name, row in rows.items()
     ]
     return lines

@@ -75,9 +75,9 @@ def main() -> int:
         test(nursery, session, pending, limits)
         mutants = _drawn(mutants, session, arguments.sample)
         results = session.results
-        rows = {r.module: tally(results[m.job_id] for m in mutants if m.room is r) for r in chosen}
+        rows = {r.module: tally([m for m in mutants if m.room is r], results, known) for r in chosen}
         print("", *table(rows), "", *survivors(mutants, results, known), *known.stale(chosen), "", sep="\n")
-        whole = {"the sample": tally(results[mutant.job_id] for mutant in mutants)}
+        whole = {"the sample": tally(mutants, results, known)}
         return _status(whole if arguments.sample else rows, planted_alive)
 
 
