@@ -105,6 +105,11 @@ def test_interval_p_value_and_detectable_difference_are_one_test():
         assert (found.p_value <= 0.1 / 2) == (abs(found.difference) > found.smallest_detectable)
 
 
+def test_five_thousand_replicates_of_seed_zero_are_meant_where_none_are_given():
+    a, b, patient_of = _predictions(np.random.default_rng(5), 20, gap=0.1)
+    assert paired_bootstrap(a, b, patient_of) == paired_bootstrap(a, b, patient_of, replicates=5000, seed=0)
+
+
 def test_rows_changed_about_give_the_same_test_with_the_other_sign():
     a, b, patient_of = _predictions(np.random.default_rng(4), 50, gap=0.1)
     there, back = paired_bootstrap(a, b, patient_of), paired_bootstrap(b, a, patient_of)

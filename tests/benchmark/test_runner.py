@@ -224,9 +224,9 @@ def test_what_was_not_done_is_tried_again_with_the_same_settings(run, train, mon
 
 
 def test_the_time_is_that_of_the_fit(train, monkeypatch):
-    ticks = iter([100.0, 100.1234567])
+    ticks = iter([100.0, 350.1234567])
     monkeypatch.setattr(runner.time, "perf_counter", lambda: next(ticks))
-    assert train().metadata.seconds == 0.123
+    assert train().metadata.seconds == 250.123
 
 
 def test_a_card_is_named_by_its_maker_and_other_devices_by_their_kind(monkeypatch):
