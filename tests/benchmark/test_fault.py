@@ -71,11 +71,12 @@ def test_what_is_constant_has_no_correlation(value):
     assert constant == ["a", "-", "-", "-"] and "-" not in other
 
 
+@pytest.mark.parametrize("of_ratings", [True, False])
 @pytest.mark.parametrize("value", np.linspace(1.1, 4.9, 11))
-def test_a_replicate_that_draws_one_value_alone_has_no_correlation(value):
+def test_a_replicate_that_draws_one_value_alone_has_no_correlation(value, of_ratings):
     """Rounding may leave a variance of some 1e-17, which is none."""
     ratings, malignancy, flagged = invented(40)
-    ratings[::4, 0] = value
+    (ratings[:, 0] if of_ratings else malignancy)[::4] = value
     drawn = np.where(np.arange(40) % 4 == 0, 3, np.arange(40) % 2)[None]  # of the flagged, those with this value
     one = correlations(ratings, malignancy, flagged, NAMES, drawn)[0]
     assert np.isfinite(one.flagged.value) and np.isnan(one.flagged.low) and np.isfinite(one.elsewhere.low)

@@ -49,6 +49,12 @@ def test_a_fold_that_no_seed_has_is_left_out_and_named(table):
     assert found.missing == ("Fold 1 is left out: no finished fit (It broke).",)
 
 
+def test_one_fold_alone_is_enough(table):
+    found = pooled([fit(2, 0)], table)
+    assert found.nodules.tolist() == [3] and found.decoder == "argmax" and found.proba.shape == (1, 1, 3)
+    assert found.missing == tuple(f"Fold {fold} is left out: no record." for fold in (0, 1))
+
+
 def test_a_seed_that_lacks_a_fold_is_left_out_and_named(table):
     found = pooled([*(fit(fold, 1) for fold in range(3)), fit(0, 0), fit(1, 0), failed(0, 2), fit(1, 2)], table)
     assert found.seeds == (1,) and found.nodules.tolist() == [0, 1, 2, 3, 5]
