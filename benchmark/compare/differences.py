@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from benchmark.against_base import all_alike
 from benchmark.check.measured import Measured
 from benchmark.contracts import Json
 from benchmark.runfile import RunMetadata, short
@@ -71,8 +72,9 @@ class Pair:
         row: Its key.
         a: Over the folds of A.
         b: Over the folds of B.
-        half: Half of the 95 % interval of the mean difference; NaN where folds do not pair.
-        p: Of the corrected resampled t-test, two-sided; NaN likewise.
+        half: Half of the 95 % interval of the mean difference; NaN where folds do not pair, and zero where all have the
+            same difference, which says nothing of other folds.
+        p: Of the corrected resampled t-test, two-sided; NaN in both cases.
         adjusted: By Holm over the rows of one section and metric; NaN likewise.
     """
 
@@ -91,7 +93,7 @@ class Pair:
     @property
     def is_paired(self) -> bool:
         """Whether its folds are the same tests in both runs."""
-        return not math.isnan(self.p)
+        return not math.isnan(self.half)
 
 
 def pairs(a: Measured, b: Measured, section: Section, metric: str) -> list[Pair]:
@@ -108,6 +110,8 @@ def _pair(a: Measured, b: Measured, section: Section, key: ScoreKey) -> Pair:
     if a.tests[tested] != b.tests[tested] or here.numbers != there.numbers:
         return Pair(key.row, here, there)
     delta, ratio = there.folds - here.folds, a.shares[section.key] / (a.identity.folds - 1)
+    if len(delta) > 1 and all_alike(100 * delta):
+        return Pair(key.row, here, there, half=0.0)
     # What could just have been found: the t quantile times the corrected standard error, so half of the interval too.
     return Pair(key.row, here, there, smallest_detectable_difference(delta, ratio), corrected_t_test(delta, ratio))
 

@@ -74,11 +74,10 @@ def _print_pairs(out: Console, title: str, found: list[Pair], titles: Mapping[st
 
 def cells(pair: Pair) -> tuple[str, str, str, str, str, str]:
     """Return a pair as printed: both scores, their difference, its interval and p-values; dashes where unknown."""
-    interval, p, adjusted = "-", "-", "-"
-    if pair.is_paired:
-        low, high = pair.difference - pair.half, pair.difference + pair.half
-        interval = f"{points(100 * low)} to {points(100 * high)}"
-        p, adjusted = p_value(pair.p), p_value(pair.adjusted)
+    low, high = pair.difference - pair.half, pair.difference + pair.half
+    interval = f"{points(100 * low)} to {points(100 * high)}" if pair.is_paired else "-"
+    interval = interval if pair.half else "in every fold"
+    p, adjusted = p_value(pair.p), p_value(pair.adjusted)
     return _score(pair.a), _score(pair.b), points(100 * pair.difference), interval, p, adjusted
 
 

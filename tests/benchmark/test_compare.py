@@ -62,8 +62,14 @@ def test_a_run_does_not_differ_from_itself(sides):
     a, _ = sides
     assert settings(a, a) == [] and remarks(a.run, a.run) == ["The same code made the rows of both."]
     for pair in pairs(a.run, a.run, a.run.sections["A-open"], "accuracy"):
-        assert (pair.difference, pair.half, pair.p) == (0, 0, 1)
-        assert cells(pair)[2:] == ("+0.0", "+0.0 to +0.0", "1.000", "1.000")
+        assert pair.difference == 0 and cells(pair)[2:] == ("+0.0", "in every fold", "-", "-")
+
+
+def test_the_same_difference_in_every_fold_is_no_evidence_of_others(sides):
+    a, _ = sides
+    higher = {key: replace(score, folds=score.folds + 0.01) for key, score in a.run.cells.items()}
+    for pair in pairs(a.run, replace(a.run, cells=higher), a.run.sections["A-open"], "accuracy"):
+        assert pair.is_paired and cells(pair)[2:] == ("+1.0", "in every fold", "-", "-")
 
 
 def test_no_p_value_is_printed_as_zero_and_every_difference_has_its_sign(sides):

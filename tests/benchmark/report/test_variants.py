@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,14 @@ def test_the_difference_is_that_of_folds_and_that_of_pooled_predictions(run):
     pooled = (100 * found.difference, 100 * found.low, 100 * found.high)
     assert [cell.value for cell in line[2:]] == pytest.approx([*on_folds, *pooled])
     assert line[2].text == f"{delta.mean():+.1f}" and gain.mean() < 0
+
+
+def test_where_all_folds_have_the_same_difference_no_interval_is_shown(run):
+    table = run.tables["table1"]
+    (base,) = (line for line in table.lines if line.row.key == "clip_lung")
+    alike = replace(base, row=methods.ROWS["clip_lung_trusted"])
+    cells = variants._line(run, table, run.first_sections[0], alike, base)
+    assert [cell.text for cell in cells[2:5]] == ["+0.0", "-", "-"]
 
 
 def test_a_run_without_variants_has_no_such_chapter(tmp_path):
