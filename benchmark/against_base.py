@@ -15,7 +15,6 @@ from benchmark.statistics import corrected_interval, corrected_t_test, holm, sma
 from benchmark.tables import Line, Table, cells, fold_ratio
 
 ALPHA = 0.05
-_ALIKE = 1e-9  # points: what rounding leaves of equal differences is less
 COMPARISON = ("Method", "Difference", "Smallest significant", "p (Holm)")
 
 
@@ -85,15 +84,8 @@ def compare(table: Table, section: Section) -> tuple[list[Compared], list[Line]]
 
 def _tested(delta: Float[np.ndarray, " folds"], ratio: float, first: float) -> tuple[tuple[float, float], float, float]:
     """Return the interval of a mean difference, the least that is significant at `first`, and the p-value."""
-    if all_alike(delta):
-        return (math.nan, math.nan), math.nan, math.nan
     needed = smallest_detectable_difference(delta, ratio, first)
     return corrected_interval(delta, ratio, ALPHA), needed, corrected_t_test(delta, ratio)
-
-
-def all_alike(delta: Float[np.ndarray, " folds"]) -> bool:
-    """Return whether all folds have the same difference but for rounding, which says nothing of other folds."""
-    return bool(np.ptp(delta) < _ALIKE)
 
 
 def in_common(line: Line, base: Line, section: Section) -> Float[np.ndarray, " folds"]:

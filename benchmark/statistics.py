@@ -12,18 +12,31 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtr, stdtrit
 
+_ALIKE = 1e-9  # points or fractions: what rounding leaves of equal differences is less
+
 
 def sample_std(values: Float[np.ndarray, " folds"]) -> float:
     """Return the sample standard deviation (ddof=1); NaN for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
+def all_alike(differences: Float[np.ndarray, " folds"]) -> bool:
+    """Return whether all folds have the same difference but for rounding: then they say nothing of other folds.
+
+    >>> all_alike(np.array([0.3 - 0.2, 0.2 - 0.1])), all_alike(np.array([0.1, 0.2]))
+    (True, False)
+    """
+    return bool(np.ptp(differences) < _ALIKE)
+
+
 def _standard_error(differences: Float[np.ndarray, " folds"], test_over_train: float) -> float:
+    if all_alike(differences):
+        return math.nan
     return math.sqrt(1 / len(differences) + test_over_train) * sample_std(differences)
 
 
 def corrected_t_test(differences: Float[np.ndarray, " folds"], test_over_train: float) -> float:
-    """Return the two-sided p-value of the corrected resampled t-test; NaN for fewer than two folds.
+    """Return the two-sided p-value of the corrected resampled t-test; NaN for fewer than two folds or equal ones.
 
     A cross-validation may be repeated with other folds: then n counts the folds of all repeats, and the ratio stays
     that of one (Bouckaert and Frank, Evaluating the replicability of significance tests, PAKDD 2004). Seeds are not
@@ -44,17 +57,14 @@ def corrected_t_test(differences: Float[np.ndarray, " folds"], test_over_train: 
     """
     if len(differences) < 2:
         return float("nan")
-    mean = float(differences.mean())
-    error = _standard_error(differences, test_over_train)
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    return float(2 * stdtr(len(differences) - 1, -abs(mean) / error))
+    distance = abs(float(differences.mean())) / _standard_error(differences, test_over_train)
+    return float(2 * stdtr(len(differences) - 1, -distance))
 
 
 def smallest_detectable_difference(
     differences: Float[np.ndarray, " folds"], test_over_train: float, alpha: float = 0.05
 ) -> float:
-    """Return the mean difference below which these folds could not have reached p < alpha; NaN below two folds.
+    """Return the mean difference below which these folds could not have reached p < alpha; NaN as in the test.
 
     >>> round(smallest_detectable_difference(np.array([-1.0, 0.0, 1.0, 0.0, 0.0]), 0.25) / math.sqrt(0.5), 2)
     1.86
@@ -69,7 +79,7 @@ def corrected_interval(
 ) -> tuple[float, float]:
     """Return the interval of the mean difference that goes with `corrected_t_test`: it leaves zero out where p < alpha.
 
-    mean -+ t(1 - alpha / 2, n - 1) * sqrt((1 / n + n_test / n_train) * var). NaN below two folds.
+    mean -+ t(1 - alpha / 2, n - 1) * sqrt((1 / n + n_test / n_train) * var). NaN as in the test.
 
     >>> low, high = corrected_interval(np.array([-1.0, 0.0, 1.0, 0.0, 0.0]), 0.25)
     >>> round(high, 2) == -round(low, 2) == 1.32

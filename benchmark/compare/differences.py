@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from benchmark.against_base import all_alike
 from benchmark.check.measured import Measured
 from benchmark.contracts import Json
 from benchmark.runfile import RunMetadata, short
 from benchmark.scores import Score, ScoreKey, Section
-from benchmark.statistics import corrected_t_test, holm, smallest_detectable_difference
+from benchmark.statistics import all_alike, corrected_t_test, holm, smallest_detectable_difference
 
 METRICS = ("accuracy", "macro_f1")
 
@@ -110,7 +109,7 @@ def _pair(a: Measured, b: Measured, section: Section, key: ScoreKey) -> Pair:
     if a.tests[tested] != b.tests[tested] or here.numbers != there.numbers:
         return Pair(key.row, here, there)
     delta, ratio = there.folds - here.folds, a.shares[section.key] / (a.identity.folds - 1)
-    if len(delta) > 1 and all_alike(100 * delta):
+    if len(delta) > 1 and all_alike(delta):
         return Pair(key.row, here, there, half=0.0)
     # What could just have been found: the t quantile times the corrected standard error, so half of the interval too.
     return Pair(key.row, here, there, smallest_detectable_difference(delta, ratio), corrected_t_test(delta, ratio))

@@ -1,11 +1,10 @@
 """What another setting of a method changes: each variant against its row, on folds and nodule by nodule."""
 
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from benchmark.against_base import ALPHA, all_alike, in_common, points
+from benchmark.against_base import ALPHA, in_common, points
 from benchmark.bootstrap import paired_bootstrap
 from benchmark.estimates import decisions
 from benchmark.report.gather import Gathered
@@ -56,8 +55,7 @@ def _line(run: Gathered, table: Table, section: Section, line: Line, base: Line)
     delta = in_common(line, base, section)
     on_folds: tuple[Cell, ...] = (_NONE,) * 3
     if len(delta) > 1:
-        interval = corrected_interval(delta, fold_ratio(table, section), ALPHA)
-        on_folds = _cells(float(delta.mean()), *((math.nan, math.nan) if all_alike(delta) else interval))
+        on_folds = _cells(float(delta.mean()), *corrected_interval(delta, fold_ratio(table, section), ALPHA))
     return (Cell(line.title), Cell(f"{setting} (against {base.title})"), *on_folds, *_pooled(run, section, line, base))
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from benchmark.against_base import ALPHA, Compared, all_alike, compare, in_common, p_value, points
+from benchmark.against_base import ALPHA, Compared, compare, in_common, p_value, points
 from benchmark.footnotes import same_models
 from benchmark.report import habits, heading, limits, pooled
 from benchmark.report.gather import Gathered
@@ -154,7 +154,8 @@ def sentence(one: Compared, base: str, where: str, by_nodule: Mapping[str, float
 
 def _in_every_fold(one: Compared, base: str) -> str:
     mean = points(one.mean)
-    return f"equals {base} in every fold" if mean == "+0.0" else f"is {mean} points from {base} in every fold"
+    how = f"has the accuracy of {base}" if mean == "+0.0" else f"is {mean} points from {base}"
+    return f"{how} in every fold"
 
 
 def _how(one: Compared) -> str:
@@ -196,11 +197,9 @@ def less_base(line: Line, base: Line, table: Table, section: Section) -> str:
     delta = in_common(line, base, section)
     if len(delta) < max(2, table.folds):
         return ""
-    mean = points(float(delta.mean()))
-    if all_alike(delta):
-        return f"{line.title} {mean} in every fold"
     low, high = corrected_interval(delta, fold_ratio(table, section), ALPHA)
-    return f"{line.title} {mean} ({points(low)} to {points(high)})"
+    where = "in every fold" if math.isnan(low) else f"({points(low)} to {points(high)})"
+    return f"{line.title} {points(float(delta.mean()))} {where}"
 
 
 def _mean(line: Line, section: Section, folds: int) -> float:

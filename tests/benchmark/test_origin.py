@@ -35,7 +35,9 @@ def said(sentence: str, found: list[str]) -> bool:
 
 
 def test_the_first_note_is_what_the_voxels_are():
-    assert notes()[0] == "Phantom: not CT." and notes(make_cohort(note="CT: crops."))[0] == "CT: crops."
+    assert notes()[0] == "Phantom: not CT."
+    real = Origin(make_cohort(note="CT: crops."), replace(IDENTITY, source="idc"), "the rule", {}, ROWS)
+    assert real.notes()[0] == "CT: crops." and real.warnings() == []
 
 
 def test_a_sample_says_its_size_and_a_whole_cohort_does_not():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmark.statistics import (
+    all_alike,
     corrected_interval,
     corrected_t_test,
     holm,
@@ -80,10 +81,17 @@ def test_the_detectable_difference_is_that_of_its_alpha():
     assert ratio == pytest.approx(4.6041 / 2.7764, abs=1e-4)  # t of four degrees of freedom at 0.995 and 0.975
 
 
-def test_equal_folds_are_no_difference_and_constant_ones_are_certain():
-    assert corrected_t_test(np.zeros(5), 0.25) == 1.0
-    assert corrected_t_test(np.ones(5), 0.25) == corrected_t_test(-np.ones(5), 0.25) == 0.0
+@pytest.mark.parametrize("of_points", [0.0, 1.0, -1.0, 0.3 - 0.2])
+def test_the_same_difference_in_every_fold_says_nothing_of_others(of_points):
+    equal = np.array([of_points, of_points + 1e-15, of_points, of_points])  # but for rounding
+    found = corrected_t_test(equal, 0.25), smallest_detectable_difference(equal, 0.25), *corrected_interval(equal, 0.25)
+    assert np.isnan(found).all() and all_alike(equal)
     assert math.isnan(corrected_t_test(np.ones(1), 0.25))
+
+
+def test_a_ten_thousandth_of_a_point_is_a_difference_between_folds():
+    values = np.array([0.01, 0.010001, 0.01, 0.01])
+    assert not all_alike(values) and corrected_t_test(values, 0.25) < 1e-9
 
 
 def test_holm_by_hand_keeps_order_and_passes_unknowns_by():
